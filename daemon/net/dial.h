@@ -1,0 +1,76 @@
+#pragma once
+/*
+ * dial: making connections. A struct dial is a job that travels: io thread -> dial thread (racing
+ * the addresses by RFC 8305, TCP, TLS handshake, verification) -> io thread, carrying a struct
+ * connection or a struct net_error back.
+ *
+ * Threads:   dialer_post() and dial_cancel(): any thread (dial_cancel() only by the one that posted
+ * it and has not got it back). dialers_new/stop/free: control thread. What happens in between runs
+ * on dial threads only. Ownership: the struct dial belongs to the dial thread from post to delivery
+ * of its `done` mail, which comes exactly once, also when cancelled or when the dialers are
+ * stopped. Its addresses are moved into it; the trust snapshot is a reference it holds. Errors: in
+ * dial->error (cause NET_OK: dial->connection is set). Limits:    NET_ATTEMPTS_MAX addresses are
+ * tried.
+ */
+#include "loop/loop.h"
+#include "net/error.h"
+#include "net/stream.h"
+#include "net/trust.h"
+
+struct dialers;
+struct dialer; /* one dial thread */
+
+/* How every connection is made; constant while the dialers live. 0: off / the system's default,
+ * times in milliseconds. */
+struct dial_settings {
+    int64_t stagger_ms; /* RFC 8305 section 8: Connection Attempt Delay */
+    int64_t keepalive_ms, keepalive_interval_ms;
+    int keepalive_probes;
+    int64_t user_timeout_ms; /* TCP_USER_TIMEOUT (RFC 5482) */
+    bool nodelay;
+    int nice;
+};
+
+struct dial {
+    struct mail done; /* set done.deliver before posting */
+    struct loop *reply_to;
+    /* what to do */
+    struct address *addresses; /* as the resolver gave them, port set, malloc()ed, owned */
+    size_t n_addresses;
+    int family;           /* AF_UNSPEC, AF_INET, AF_INET6: others are left out */
+    struct address local; /* connect from here; n_bytes 0: any */
+    int64_t deadline_us;  /* on loop_clock_us() */
+    bool secure, verify, min_tls13;
+    char
+        server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */
+    unsigned char alpn[256]; /* wire form: length-prefixed names (RFC 7301 section 3.1) */
+    size_t n_alpn;
+    struct trust *trust; /* a reference; secure only */
+    /* what came of it */
+    struct connection *connection; /* owned; taken by the receiver */
+    struct net_error error;
+    int64_t connect_us, handshake_us;
+    /* inside */
+    struct mail work; /* the way to the dial thread */
+    struct mail cancel;
+    struct dialer *dialer;
+    void *race;
+    _Atomic int cancel_state;
+};
+
+NODISCARD int dialers_new(struct dialers **ret_dialers, unsigned n_threads,
+                          const struct dial_settings *settings);
+/* The loops, for the watchdog. */
+size_t dialers_count(const struct dialers *dialers);
+struct loop *dialers_loop(const struct dialers *dialers, size_t index);
+/* All running jobs come back cancelled; then the threads end and are joined. */
+void dialers_stop(struct dialers *dialers);
+struct dialers *dialers_free(struct dialers *dialers);
+
+/* Takes *dial and nulls it. Cannot fail: whatever goes wrong comes back in the dial. */
+void dialer_post(struct dialers *dialers, struct dial **dial);
+/* Ask for a job to be given up. It comes back through `done` soon, with NET_CANCELLED unless it was
+ * finished already. */
+void dial_cancel(struct dial *dial);
+struct dial *
+dial_free(struct dial *dial); /* closes a connection nobody took, drops the reference */

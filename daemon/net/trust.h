@@ -1,0 +1,39 @@
+#pragma once
+/*
+ * trust: what certificates are verified against, as an immutable snapshot: one SSL_CTX built once
+ * (15 ms with the system's store) and shared by all connections of its profile.
+ *
+ * Threads:   trust_new() on any thread (it reads files: at start or on a worker, never on an io
+ * thread); a snapshot is immutable and counted atomically, so any thread may hold it. Ownership:
+ * trust_ref()/trust_unref(). Errors:    trust_new() fails only for lack of memory or an invalid
+ * setting (-EINVAL). A store that cannot be used makes a snapshot that says so (trust_state()):
+ * verified connections then fail with that reason, unverified ones work.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "net/error.h"
+
+struct trust;
+
+struct trust_settings {
+    const char *cacerts;      /* folder; every PEM file in it is trusted; NULL or "": none */
+    const char *const *extra; /* more folders (--cacerts), each must be usable */
+    size_t n_extra;
+    bool cacerts_optional; /* a missing cacerts folder is fine */
+    bool system_store;     /* the system's certificates too (OpenSSL's default paths) */
+    bool min_tls13;        /* TLS 1.3 only; else 1.2 and newer */
+    const char *ciphers;   /* OpenSSL cipher list for TLS 1.2; NULL or "": the library's */
+    int security_level;    /* SSL_CTX_set_security_level(3) */
+};
+
+NODISCARD int trust_new(struct trust **ret_trust, const struct trust_settings *settings,
+                        char *error_text, size_t n_error_text);
+struct trust *trust_ref(struct trust *trust);
+struct trust *trust_unref(struct trust *trust);
+
+/* NET_TRUST_OK, or why nothing can be verified; *ret_text (may be NULL) says it in words with the
+ * path. */
+enum net_trust trust_state(const struct trust *trust, const char **ret_text);
+/* How many certificates came from the folders (the system's are not counted). */
+size_t trust_folder_certificates(const struct trust *trust);
