@@ -1,0 +1,113 @@
+#pragma once
+/*
+ * config: the options of the daemon: their defaults, reading them from a file and from --set, and
+ * what is wrong with them.
+ *
+ * All options stand in config/options.def; struct config has one member <section>_<key> for each.
+ *
+ * Threads:   any, one at a time for each struct config; a finished one is meant to be shared
+ * read-only. Ownership: config_load() and config_new_default() give a configuration that
+ * config_free() takes back; strings belong to it. Errors:    CONFIG_E_INVALID with the reasons in
+ * struct config_report; < 0 -errno (-ENOMEM). Limits:    CONFIG_MAX_LINE, CONFIG_MAX_FILE,
+ * CONFIG_MAX_ERRORS.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_DEFAULT_FILE "/etc/tcpbroker/tcpbroker.conf"
+
+enum {
+    CONFIG_E_INVALID = 1, /* something is wrong; struct config_report tells what */
+};
+
+enum {
+    CONFIG_MAX_LINE = 4096,    /* bytes of a line, without its end */
+    CONFIG_MAX_FILE = 1 << 20, /* bytes of a file */
+    CONFIG_MAX_ERRORS = 20,    /* kept in a report; the rest is counted */
+    CONFIG_ERROR_SIZE = 768,   /* bytes of one error, with its NUL; longer ones are cut */
+};
+
+/* The words of options of type WORD, in the order of options.def. */
+enum config_tls_min_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+enum config_log_level {
+    CONFIG_LOG_ERROR,
+    CONFIG_LOG_WARNING,
+    CONFIG_LOG_NOTICE,
+    CONFIG_LOG_INFO,
+    CONFIG_LOG_DEBUG
+};
+enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_PLAIN, CONFIG_LOG_JOURNAL };
+
+#define CONFIG_CTYPE_BOOL     bool
+#define CONFIG_CTYPE_INT      int64_t
+#define CONFIG_CTYPE_SIZE     int64_t  /* bytes */
+#define CONFIG_CTYPE_DURATION int64_t  /* milliseconds */
+#define CONFIG_CTYPE_STRING   char *   /* never NULL; empty as the option says */
+#define CONFIG_CTYPE_PATH     char *   /* never NULL; absolute, or empty as the option says */
+#define CONFIG_CTYPE_MODE     uint32_t /* permission bits */
+#define CONFIG_CTYPE_WORD     int      /* an enum above */
+
+/* config.connect_timeout, config.limits_line, ...: in range once config_load() said 0 */
+struct config {
+#define SECTION(section, doc)
+#define OPTION(section, key, TYPE, preset, min, max, words, special, doc)                          \
+    CONFIG_CTYPE_##TYPE section##_##key;
+#include "config/options.def"
+#undef SECTION
+#undef OPTION
+};
+
+/*
+ * What was wrong, in the order of the lines: "FILE:LINE: …", "FILE: …" or "--set …: …", without an
+ * end of line. About 15 KiB, without pointers: start with config_report_init(), throw away as you
+ * like.
+ */
+struct config_report {
+    size_t n_errors; /* that are kept */
+    size_t n_more;   /* that are not, because there were too many */
+    char errors[CONFIG_MAX_ERRORS][CONFIG_ERROR_SIZE];
+};
+
+enum config_load_flags {
+    CONFIG_MAY_BE_ABSENT = 1 << 0, /* a file that does not exist is an empty one */
+};
+
+void config_report_init(struct config_report *report);
+
+/* Every error on a line of its own, then "… and N more" when some were not kept. */
+void config_report_print(const struct config_report *report, FILE *stream);
+
+/* All defaults. NULL: out of memory. */
+struct config *config_new_default(void);
+struct config *config_free(struct config *config);
+
+/*
+ * The whole way from a file to a configuration, as start, reload and --check-config need it:
+ * defaults, then the file (path NULL: none), then the n_sets texts "section.key=value" of --set,
+ * then what must hold between options. Returns 0 and *ret_config, or CONFIG_E_INVALID (report
+ * filled), or -ENOMEM; *ret_config is NULL then.
+ */
+__attribute__((warn_unused_result)) int config_load(const char *path, unsigned flags,
+                                                    const char *const *sets, size_t n_sets,
+                                                    struct config_report *report,
+                                                    struct config **ret_config);
+
+/*
+ * The steps of config_load() one by one. Each changes the options that are right and reports all
+ * that are wrong, so after an error the configuration is still a valid one, but not what its author
+ * meant. config_parse(): text is n_text bytes in any state, name is what errors call it. An option
+ * may be set once in a text.
+ */
+__attribute__((warn_unused_result)) int config_parse(struct config *config, const char *text,
+                                                     size_t n_text, const char *name,
+                                                     struct config_report *report);
+__attribute__((warn_unused_result)) int config_set(struct config *config, const char *assignment,
+                                                   struct config_report *report);
+__attribute__((warn_unused_result)) int config_check(const struct config *config, const char *name,
+                                                     struct config_report *report);
+
+/* Every option with its value in the form of a file that config_parse() reads to the same
+ * configuration. */
+void config_write(const struct config *config, FILE *stream);
