@@ -69,11 +69,11 @@ static size_t distance(const char *a, const char *b)
     return above[n_b];
 }
 
-/* edits a name may be away: one for short names, a third of longer ones */
+/* edits a name may be away: one for short names, a third of longer ones, but a few at most */
 static size_t tolerance(const char *name)
 {
     size_t n = strlen(name);
-    return n < 3 ? 1 : n / 3 + (n < 6);
+    return n < 3 ? 1 : least(n / 3 + (n < 6), 5);
 }
 
 const struct option *option_nearest(const char *section, const char *key)
