@@ -8,11 +8,13 @@
  * Threads:   any; a tree belongs to one thread at a time.
  * Ownership: json_free() frees the tree; an arena's memory is freed with the arena.
  * Errors:    JSON_E_* with struct json_fault; -ENOMEM.
- * Limits:    max_depth; size is the caller's (frame.h bounds lines).
+ * Limits:    max_depth (at most JSON_DEPTH_MAX); numbers of 63 characters; size is the caller's (frame.h bounds lines).
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define JSON_DEPTH_MAX 512
 
 struct json; /* a value; never NULL inside a tree */
 
@@ -25,7 +27,7 @@ enum {
 };
 
 struct json_fault {
-    size_t position;  /* byte of the text */
+    size_t position;  /* byte of the text; JSON_E_DUPLICATE: 0, see member */
     char text[160];   /* what is wrong there, in words */
     char member[128]; /* JSON_E_DUPLICATE: the member's name */
 };
@@ -36,6 +38,13 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 __attribute__((warn_unused_result)) int json_parse(struct json **ret_json, const char *text, size_t n, size_t max_depth,
                                                    struct json_fault *fault);
 struct json *json_free(struct json *json);
+
+/* The same without looking for duplicate members, for who wants to tell in which part of the text they are ... */
+__attribute__((warn_unused_result)) int json_parse_unchecked(struct json **ret_json, const char *text, size_t n,
+                                                             size_t max_depth, struct json_fault *fault);
+/* ... with this. Returns 0, JSON_E_DUPLICATE (*ret_name: the member's name, as long as the tree lives) or -ENOMEM.
+ * deep: also in the values below; false: among json's own members only. O(n log n). */
+__attribute__((warn_unused_result)) int json_duplicate(const struct json *json, bool deep, const char **ret_name);
 
 enum json_type json_type(const struct json *json);
 bool json_bool(const struct json *json);

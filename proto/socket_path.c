@@ -23,8 +23,8 @@ static const char *variable(const char *name)
 int socket_path_find(enum socket_path_role role, char **ret_path)
 {
     const char *explicit_path = variable(SOCKET_PATH_VARIABLE);
-    const char *runtime_dir   = geteuid() == 0 ? NULL : variable("XDG_RUNTIME_DIR");
-    char *path                = NULL;
+    const char *runtime_dir = geteuid() == 0 ? NULL : variable("XDG_RUNTIME_DIR");
+    char *path = NULL;
 
     if (explicit_path) {
         path = strdup(explicit_path);

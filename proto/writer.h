@@ -59,7 +59,7 @@ void writer_string(struct writer *writer, const char *text);          /* valid U
 void writer_text(struct writer *writer, const char *text, size_t n);  /* valid UTF-8 */
 void writer_base64(struct writer *writer, const void *data, size_t n);
 
-/* Bytes as they are: the envelope's fixed parts, a line's end, JSON that is already text. */
+/* Bytes as they are, no comma before nor after them: the envelope's fixed parts, a line's end. */
 void writer_raw(struct writer *writer, const char *text, size_t n);
 /* One value that is already JSON text. */
 void writer_raw_value(struct writer *writer, const char *text, size_t n);
