@@ -173,8 +173,11 @@ static void print_prototypes(void)
 static void print_error_codes(void)
 {
     printf("enum {\n");
-    for (unsigned i = WIRE_NONE + 1; i < WIRE_N; i++)
-        XX printf("};\n");
+    for (unsigned i = WIRE_NONE + 1; i < WIRE_N; i++) {
+        print_comment(error_infos[i].text);
+        printf("    TCPB_E_%s = %" PRId32 ",\n", error_infos[i].symbol, error_infos[i].code);
+    }
+    printf("};\n");
 }
 
 void print_header(void)
