@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""The units under a real systemd: activation, who may use the socket, sandbox, watchdog, stop.
+
+    python3 tests/integration/systemd_test.py [-v] [SystemdTest.test_...]
+
+Every test installs the build ($TCPBROKER_BUILD, build/release unless told) into an empty folder, boots a systemd in a
+container that has this folder laid over the root (tests/support/systemd-lab) and runs its body in there. Needs root and
+systemd-nspawn; without them it is skipped.
+"""
+import functools
+import json
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("TCPBROKER_BUILD") or TREE / "build/release").resolve()
+SOCKET = "/run/tcpbroker/tcpbroker.sock"
+INSIDE = "TCPBROKER_TEST_INSIDE"  # set in the container
+CANNOT_RUN = 77  # of systemd-lab
+WAIT = 20  # seconds for something that should happen soon
+
+
+def in_container(body):
+    """Outside: boot a container and run the same test in it. Inside: the body."""
+
+    @functools.wraps(body)
+    def test(self):
+        if os.environ.get(INSIDE):
+            return body(self)
+        lab = [TREE / "tests/support/systemd-lab", "--timeout", "120", "--layer", self.installed,
+               "--bind", f"{TREE}/tests:/run/tcpbroker-tests", "env", f"{INSIDE}=1",
+               "python3", "-B", "/run/tcpbroker-tests/integration/systemd_test.py", self.id().removeprefix("__main__.")]
+        run = subprocess.run(list(map(str, lab)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if run.returncode == CANNOT_RUN:
+            self.skipTest(run.stderr.strip())
+        self.assertEqual(run.returncode, 0, f"in the container:\n{run.stdout}{run.stderr}")
+        self.assertIn("\nOK", run.stdout, "the test did not run in the container")
+
+    return test
+
+
+def systemctl(*arguments, check=True):
+    run = subprocess.run(["systemctl", "--no-pager", *arguments], capture_output=True, text=True)
+    if check and run.returncode != 0:
+        raise AssertionError(f"systemctl {' '.join(arguments)}: {run.stdout}{run.stderr}\n{journal()}")
+    return run.stdout.strip()
+
+
+def show(name, unit="tcpbroker.service"):
+    return systemctl("show", "--value", "-p", name, unit)
+
+
+def journal():
+    run = subprocess.run(["journalctl", "--no-pager", "-n", "40", "-o", "cat", "-u", "tcpbroker.*"],
+                         capture_output=True, text=True)
+    return run.stdout
+
+
+def wait_for(what, condition):
+    end = time.monotonic() + WAIT
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {WAIT} s: {what}\n{journal()}")
+        time.sleep(0.02)
+
+
+class Listener:
+    """Accepts one connection after another on 127.0.0.1 and echoes each until its end."""
+
+    def __enter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with connection:
+                while data := connection.recv(65536):
+                    connection.sendall(data)
+
+
+def call(control, method, *params):
+    """One request over an open control connection: its result."""
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    control.sendall(json.dumps(request).encode() + b"\n")
+    line = b""
+    while not line.endswith(b"\n"):
+        data = control.recv(65536)
+        if not data:
+            raise AssertionError(f"the daemon closed the connection after {line!r}\n{journal()}")
+        line += data
+    answer = json.loads(line)
+    if "result" not in answer:
+        raise AssertionError(f"{method}: {answer}\n{journal()}")
+    return answer["result"]
+
+
+def connect():
+    control = socket.socket(socket.AF_UNIX)
+    control.settimeout(WAIT)
+    control.connect(SOCKET)
+    return control
+
+
+def as_client(port):
+    """What the ordinary user runs: connect, send, receive, close. Prints what came back."""
+    with connect() as control:
+        number = call(control, "TCPConnect", "127.0.0.1", port)["socket"]
+        call(control, "TCPSend", number, "hello")
+        print(call(control, "TCPReceive", number, 100)["data"])
+        call(control, "TCPClose", number, 2)
+
+
+def run_as(user, port):
+    entry = pwd.getpwnam(user)
+    return subprocess.run([sys.executable, "-B", __file__, "--client", str(port)], capture_output=True, text=True,
+                          user=entry.pw_uid, group=entry.pw_gid, extra_groups=os.getgrouplist(user, entry.pw_gid),
+                          cwd="/")
+
+
+class SystemdTest(unittest.TestCase):
+    installed = None
+
+    @classmethod
+    def setUpClass(cls):
+        if os.environ.get(INSIDE):
+            return
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("needs root, to boot a container: run it with sudo")
+        if not shutil.which("systemd-nspawn"):
+            raise unittest.SkipTest("systemd-nspawn is missing: apt-get install systemd-container")
+        if not (BUILD / "CMakeCache.txt").exists():
+            raise AssertionError(f"no build in {BUILD}: cmake --preset release && cmake --build --preset release, "
+                                 "or name another by TCPBROKER_BUILD")
+        cls.installed = tempfile.mkdtemp(prefix="tcpbroker-installed-")
+        cls.addClassCleanup(shutil.rmtree, cls.installed)
+        os.chmod(cls.installed, 0o755)
+        run = subprocess.run(["cmake", "--install", BUILD], env={**os.environ, "DESTDIR": cls.installed},
+                             capture_output=True, text=True)
+        if run.returncode != 0:
+            raise AssertionError(f"cmake --install {BUILD}: {run.stdout}{run.stderr}")
+
+    def setUp(self):
+        if os.environ.get(INSIDE):
+            subprocess.run(["systemd-sysusers"], check=True, capture_output=True)
+            systemctl("daemon-reload")
+
+    def start(self):
+        systemctl("start", "tcpbroker.socket")
+        systemctl("start", "tcpbroker.service")
+        self.assertEqual(show("ActiveState"), "active")
+        return int(show("MainPID"))
+
+    @in_container
+    def test_units_are_well_formed(self):
+        run = subprocess.run(["systemd-analyze", "verify", "--man=no", "tcpbroker.service", "tcpbroker.socket"],
+                             capture_output=True, text=True)
+        ours = [line for line in run.stderr.splitlines() if "tcpbroker" in line]
+        self.assertEqual((run.returncode, ours), (0, []))
+
+    @in_container
+    def test_exposure(self):
+        self.start()
+        run = subprocess.run(["systemd-analyze", "security", "--no-pager", "tcpbroker.service"],
+                             capture_output=True, text=True, check=True)
+        score = re.search(r"Overall exposure level for tcpbroker.service: ([0-9.]+)", run.stdout)
+        self.assertIsNotNone(score, run.stdout)
+        self.assertLessEqual(float(score[1]), 1.5, run.stdout)
+        self.assertEqual(show("PrivateUsers"), "no")
+
+    @in_container
+    def test_socket_belongs_to_the_group(self):
+        systemctl("start", "tcpbroker.socket")
+        entry = os.stat(SOCKET)
+        group = pwd.getpwnam("tcpbroker").pw_gid
+        self.assertEqual((stat.S_IMODE(entry.st_mode), entry.st_uid, entry.st_gid), (0o660, 0, group))
+        folder = os.stat(os.path.dirname(SOCKET))
+        self.assertEqual((stat.S_IMODE(folder.st_mode), folder.st_uid), (0o755, 0))
+        systemctl("stop", "tcpbroker.socket")
+        self.assertFalse(os.path.exists(SOCKET))
+
+    @in_container
+    def test_member_of_the_group_connects_and_others_are_refused(self):
+        subprocess.run(["useradd", "--groups", "tcpbroker", "member"], check=True)
+        subprocess.run(["useradd", "stranger"], check=True)
+        systemctl("start", "tcpbroker.socket")
+        self.assertEqual(show("ActiveState"), "inactive")
+        with Listener() as listener:
+            # the stranger first: to be refused must not even start the service
+            run = run_as("stranger", listener.port)
+            self.assertIn("PermissionError: [Errno 13]", run.stderr)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertEqual(show("ActiveState"), "inactive")
+            run = run_as("member", listener.port)
+            self.assertEqual((run.returncode, run.stdout), (0, "hello\n"), run.stderr + journal())
+        self.assertEqual(show("ActiveState"), "active")
+
+    @in_container
+    def test_daemon_has_no_privileges(self):
+        pid = self.start()
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        user = pwd.getpwnam("tcpbroker")
+        self.assertEqual(status["Uid"].split(), [str(user.pw_uid)] * 4)
+        self.assertEqual(status["Gid"].split(), [str(user.pw_gid)] * 4)
+        for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            self.assertEqual(int(status[capabilities], 16), 0, capabilities)
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+
+    @in_container
+    def test_sandbox_leaves_the_work_possible(self):
+        self.start()
+        with connect() as control:
+            addresses = call(control, "TCPName2Addr", "localhost")["addresses"]
+            self.assertIn("127.0.0.1", addresses)
+        pid = show("MainPID")
+        nices = set()
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8") as file:
+                nices.add(int(file.read().rpartition(")")[2].split()[16]))
+        self.assertEqual(nices, {0, 5}, "the dial threads, and only they, run at a lower priority")
+
+    @in_container
+    def test_starts_without_a_configuration_file(self):
+        line = show("ExecStart")
+        config = re.search(r"--config (\S+)", line)
+        self.assertIsNotNone(config, line)
+        self.assertTrue(os.path.exists(config[1]), "the sample is installed where the unit looks for it")
+        os.unlink(config[1])
+        self.start()
+
+    @in_container
+    def test_watchdog_is_fed_and_bites(self):
+        folder = pathlib.Path("/run/systemd/system/tcpbroker.service.d")
+        folder.mkdir(parents=True)
+        (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=2s\n", encoding="ascii")
+        systemctl("daemon-reload")
+        pid = self.start()
+        self.assertEqual(show("WatchdogUSec"), "2s")
+        time.sleep(5)  # the time itself is the matter: more than two watchdog periods
+        self.assertEqual((show("ActiveState"), show("NRestarts"), show("MainPID")), ("active", "0", str(pid)))
+        # and the other way round: a daemon that stands still is replaced
+        os.kill(pid, signal.SIGSTOP)
+        wait_for("a new daemon in place of the stopped one",
+                 lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
+        self.assertEqual(show("NRestarts"), "1")
+        with connect() as control:
+            call(control, "Broker.Hello")
+
+    @in_container
+    def test_stop_is_clean_and_the_socket_starts_it_again(self):
+        pid = self.start()
+        with Listener() as listener, connect() as control:
+            call(control, "TCPConnect", "127.0.0.1", listener.port)
+            begun = time.monotonic()
+            systemctl("stop", "tcpbroker.service")
+            self.assertLess(time.monotonic() - begun, WAIT, "nothing was running: there is nothing to drain")
+            self.assertEqual(control.recv(1), b"")
+        # ExecMainCode 1: it exited, by its own will
+        self.assertEqual((show("ActiveState"), show("Result"), show("ExecMainCode"), show("ExecMainStatus")),
+                         ("inactive", "success", "1", "0"), journal())
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertEqual(show("SubState", "tcpbroker.socket"), "listening")
+        with connect() as control:
+            call(control, "Broker.Hello")
+        self.assertEqual(show("ActiveState"), "active")
+        self.assertNotEqual(int(show("MainPID")), pid)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--client"]:
+        as_client(int(sys.argv[2]))
+    else:
+        # in the container all goes to the one output that the outer test looks at
+        unittest.main(testRunner=unittest.TextTestRunner(stream=sys.stdout) if os.environ.get(INSIDE) else None)
