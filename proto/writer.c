@@ -179,7 +179,7 @@ void writer_number(struct writer *writer, double value)
         put_value(writer, text, (size_t)n);
         return;
     }
-    thousandths = (uint64_t)llround(fabs(value) * 1000);
+    thousandths = (uint64_t)(fabs(value) * 1000 + 0.5);
     decimals = (unsigned)(thousandths % 1000);
     if (decimals > 0) {
         char *point = end - 4;
