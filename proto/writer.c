@@ -174,7 +174,7 @@ void writer_number(struct writer *writer, double value)
         return;
     }
     /* No "%.3f" for the usual case: its decimal point is the locale's. */
-    if (fabs(value) >= 1e15) {
+    if (fabs(value) >= 1e12) {
         int n = snprintf(text, sizeof(text), fabs(value) < 1e60 ? "%.0f" : "%.0e", value);
         put_value(writer, text, (size_t)n);
         return;
