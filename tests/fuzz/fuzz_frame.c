@@ -54,6 +54,8 @@ static void run(const uint8_t *data, size_t n, size_t piece, size_t max_line, st
     frame_deinit(&frame);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct result whole = {0}, pieces = {0};

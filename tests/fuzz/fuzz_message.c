@@ -86,6 +86,8 @@ static void check_call(struct message *message, const struct call *call)
     writer_deinit(&writer);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     char *line = malloc(n + 1); /* exact size: a byte read too far is seen */
