@@ -131,7 +131,7 @@ TEST(writer, mark_and_rewind)
     check_written(&writer, "[1,2]");
 }
 
-TEST(writer, consume)
+TEST(writer, consume_from_the_front)
 {
     struct writer writer = WRITER_INIT;
     writer_raw(&writer, "abcdef", 6);
