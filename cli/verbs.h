@@ -1,0 +1,12 @@
+#pragma once
+/* verbs: the verbs, one file each. */
+#include "cli/verb.h"
+
+extern const struct cli_verb verb_call;
+extern const struct cli_verb verb_completion;
+extern const struct cli_verb verb_connect;
+extern const struct cli_verb verb_errors;
+extern const struct cli_verb verb_help;
+extern const struct cli_verb verb_ls;
+extern const struct cli_verb verb_stats;
+extern const struct cli_verb verb_version;

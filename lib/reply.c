@@ -1,0 +1,112 @@
+#include "lib/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/error.h"
+#include "proto/writer.h"
+
+struct tcpb_reply *reply_new(int64_t id, enum method method)
+{
+    struct tcpb_reply *reply = calloc(1, sizeof(*reply));
+    if (!reply)
+        return NULL;
+    reply->id = id;
+    reply->method = method;
+    return reply;
+}
+
+struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply)
+{
+    if (!reply)
+        return NULL;
+    if (reply->is_read)
+        answer_deinit(&reply->answer);
+    free(reply->json);
+    free(reply->line);
+    free(reply);
+    return NULL;
+}
+
+void reply_fill(struct tcpb_reply *reply, const char *line, size_t n)
+{
+    reply->line = malloc(n ? n : 1);
+    if (!reply->line)
+        return;
+    memcpy(reply->line, line, n);
+    reply->n_line = n;
+}
+
+bool reply_peek_id(const char *line, size_t n, int64_t *ret_id)
+{
+    static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":";
+    const size_t n_head = sizeof(head) - 1;
+    int64_t id = 0;
+    size_t i = n_head;
+    if (n < n_head || memcmp(line, head, n_head) != 0)
+        return false;
+    for (; i < n && line[i] >= '0' && line[i] <= '9' && i < n_head + 15; i++)
+        id = id * 10 + (line[i] - '0');
+    if (i == n_head || i >= n || line[i] != ',')
+        return false;
+    *ret_id = id;
+    return true;
+}
+
+/* What tcpb_reply_json() gives. The result is copied out of the line to end it. */
+static char *json_text(const struct answer *answer)
+{
+    if (answer->result)
+        return strndup(answer->result_text, answer->n_result_text);
+    struct writer writer = WRITER_INIT;
+    fields_write(&proto_error_object_table, &answer->error, &writer);
+    writer_raw(&writer, "", 1);
+    if (!writer_failed(&writer))
+        return writer.data;
+    writer_deinit(&writer);
+    return NULL;
+}
+
+int reply_read(struct tcpb_reply *reply, struct tcpb_error *error)
+{
+    if (!reply->line)
+        return error_memory(error);
+    int r = answer_parse(&reply->answer, reply->line, reply->n_line);
+    if (r < 0)
+        return error_memory(error);
+    if (r > 0)
+        return error_local(error, TCPB_LOCAL_PROTOCOL, 0,
+                           "the broker's answer is not valid JSON-RPC: %.*s",
+                           (int)(reply->n_line < 80 ? reply->n_line : 80), reply->line);
+    reply->is_read = true;
+    if (reply->answer.id.kind == PROTO_ID_INTEGER && reply->answer.id.number != reply->id)
+        return error_local(error, TCPB_LOCAL_PROTOCOL, 0, "the broker's answer has two ids");
+    reply->json = json_text(&reply->answer);
+    return reply->json ? 0 : error_memory(error);
+}
+
+const char *tcpb_reply_json(const struct tcpb_reply *reply)
+{
+    return reply->json;
+}
+
+bool tcpb_reply_failed(const struct tcpb_reply *reply, struct tcpb_error *error)
+{
+    if (reply->answer.result)
+        return false;
+    error_wire(error, &reply->answer.error);
+    return true;
+}
+
+const void *tcpb_reply_result(struct tcpb_reply *reply)
+{
+    const struct field_table *table = method_infos[reply->method].result;
+    struct field_fault fault;
+    if (reply->result || !reply->answer.result || !table)
+        return reply->result;
+    void *result = json_arena_alloc(&reply->answer.arena, table->size);
+    if (result && fields_read(table, reply->answer.result, &reply->answer.arena, FIELDS_LENIENT,
+                              result, &fault) == 0)
+        reply->result = result;
+    return reply->result;
+}

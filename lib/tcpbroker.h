@@ -1,0 +1,1238 @@
+#ifndef TCPBROKER_H
+#define TCPBROKER_H
+/*
+ * tcpbroker.h: the client library of tcpbroker, the connection broker. See libtcpbroker(3).
+ *
+ * A struct tcpb is one connection to the daemon (one session: its sockets are closed when it ends).
+ * Over it go requests; each gets exactly one answer. Three ways, which may be mixed freely:
+ *
+ *   typed       tcpb_tcp_connect(broker, &params, &reply, &result, &error) and its siblings at the
+ * end of this file JSON        tcpb_call(broker, "TCPConnect", "{\"hostname\":…}", &reply, &error)
+ *   event loop  tcpb_submit() with a callback; poll tcpb_get_fd(), then tcpb_process()
+ *
+ * Threads:   every function may be called from any thread at any time, on one connection too, but
+ * for tcpb_close() (the last call) and a reply (one thread at a time). Blocking calls of many
+ * threads share one connection: one of the waiting threads reads and hands out the others' answers.
+ * Not for signal handlers. After fork() the child must not use its parent's connection
+ * (TCPB_LOCAL_FORKED); it may, and should, tcpb_close() it, which does not disturb the parent. Do
+ * not fork while another thread is inside tcpb_open() or tcpb_close(). Ownership: what a function
+ * gives in ret_x belongs to the caller. Strings inside a result live as long as its reply.
+ *            Functions that free take NULL and return NULL.
+ * Errors:    functions return 0, or the code that they also put into *error (which may be NULL).
+ * Codes from the daemon are negative (TCPB_E_…), codes of this library positive (TCPB_LOCAL_…).
+ * Outputs are written on success only. Signals:   no SIGPIPE is ever raised, EINTR is handled
+ * inside, all descriptors are close-on-exec. Limits:    an answer of at most 64 MiB. Requests are
+ * limited by the daemon (Broker.Hello tells: bytes of a line, requests in flight).
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+struct tcpb;       /* a connection to the daemon */
+struct tcpb_reply; /* an answer */
+
+/* What this library itself has to complain about. */
+enum tcpb_local_code {
+    TCPB_LOCAL_NO_DAEMON =
+        1, /* nobody listens at the socket: is tcpbroker.socket enabled, tcpbrokerd running? */
+    TCPB_LOCAL_NO_ACCESS = 2, /* the socket may not be used: is the user in the group tcpbroker? */
+    TCPB_LOCAL_LOST = 3,      /* the connection ended; what was running is undone, open another */
+    TCPB_LOCAL_PROTOCOL = 4,  /* the answer was not understood */
+    TCPB_LOCAL_MEMORY = 5,    /* out of memory */
+    TCPB_LOCAL_ARGUMENT = 6,  /* an argument is wrong; nothing was sent */
+    TCPB_LOCAL_FORKED = 7,    /* the connection belongs to the parent process */
+    TCPB_LOCAL_SYSTEM = 8,    /* a system call failed; sys_errno tells which way */
+    TCPB_LOCAL_CLOSED = 9,    /* told to callbacks of requests still running at tcpb_close() */
+};
+
+struct tcpb_error {
+    int32_t code;      /* 0: none; < 0: TCPB_E_…; > 0: TCPB_LOCAL_… */
+    int32_t sys_errno; /* TCPB_LOCAL_…: the system's errno, or 0 */
+    bool retryable;    /* could the same request succeed later */
+    int64_t sent;      /* bytes a failed TCPSend did send; -1: does not apply */
+    char symbol[64];   /* "ECONNREFUSED", …; "NO_DAEMON", … for TCPB_LOCAL_… */
+    char
+        stage[16]; /* request, policy, resolve, connect, tls, io, broker; client for TCPB_LOCAL_… */
+    char param[128];    /* the parameter that is wrong, or "" */
+    char message[1024]; /* a sentence for a person: what failed and what to do */
+};
+
+/* ---- connection ---- */
+
+/*
+ * Connect to the daemon. path: its socket; NULL: $TCPBROKER_SOCKET; else
+ * /run/tcpbroker/tcpbroker.sock for root, else $XDG_RUNTIME_DIR/tcpbroker/tcpbroker.sock when it
+ * exists, else the former.
+ */
+int tcpb_open(struct tcpb **ret_broker, const char *path, struct tcpb_error *error);
+
+/*
+ * End the session; the daemon closes its sockets. No other thread may be using the connection.
+ * Callbacks of requests still running are called with TCPB_LOCAL_CLOSED (not in a forked child).
+ */
+struct tcpb *tcpb_close(struct tcpb *broker);
+
+/* ---- blocking calls ---- */
+
+/*
+ * Ask and wait for the answer. params: JSON text of an object or array, or NULL. Methods that take
+ * a `thread` are given this thread's label (tcpb_thread_label()) unless params has one. There is no
+ * time limit but the daemon's; when the daemon dies, all waiting calls end with TCPB_LOCAL_LOST.
+ * Not a cancellation point (pthreads(7)).
+ */
+int tcpb_call(struct tcpb *broker, const char *method, const char *params,
+              struct tcpb_reply **ret_reply, struct tcpb_error *error);
+
+/*
+ * The same, but an error answered by the daemon is a reply too: 0 is returned and
+ * tcpb_reply_failed() is true. For programs that pass answers on.
+ */
+int tcpb_exchange(struct tcpb *broker, const char *method, const char *params,
+                  struct tcpb_reply **ret_reply, struct tcpb_error *error);
+
+/* The result as JSON text; of a failed one the JSON-RPC error object. Lives as long as the reply.
+ */
+const char *tcpb_reply_json(const struct tcpb_reply *reply);
+/* Did the daemon answer with an error? *error (may be NULL) is filled then. */
+bool tcpb_reply_failed(const struct tcpb_reply *reply, struct tcpb_error *error);
+/*
+ * The result as the struct of its method (const struct tcpb_tcp_connect_result * for TCPConnect,
+ * …); NULL when the reply is an error, the method is not in this header, the result does not fit
+ * it, or memory is short. Lives as long as the reply.
+ */
+const void *tcpb_reply_result(struct tcpb_reply *reply);
+struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply);
+
+/*
+ * This thread's label, "<pid>.<n>": unique in the process, never reused, another one after fork().
+ * Lives as long as the thread (until fork() in the child).
+ */
+const char *tcpb_thread_label(void);
+
+/* ---- event loops ---- */
+
+/*
+ * How a submitted request ended. Exactly one of reply and error is not NULL; both belong to the
+ * library and die when the callback returns. Called by tcpb_process() (or tcpb_close()), never by
+ * tcpb_submit() and never with a lock held: it may call every function of this header but
+ * tcpb_close().
+ */
+typedef void (*tcpb_callback)(struct tcpb *broker, int64_t id, struct tcpb_reply *reply,
+                              const struct tcpb_error *error, void *userdata);
+
+/*
+ * Ask and do not wait. Sends what the socket takes at once; the rest goes out in tcpb_process() (or
+ * by any thread that waits in a call). ret_id (may be NULL): the request's id, for Broker.Cancel.
+ * The callback is called once unless an error is returned. `thread` is filled in as for
+ * tcpb_call(), with the label of the submitting thread.
+ */
+int tcpb_submit(struct tcpb *broker, const char *method, const char *params, tcpb_callback callback,
+                void *userdata, int64_t *ret_id, struct tcpb_error *error);
+
+/*
+ * A descriptor to poll for tcpb_get_events(), and nothing else: do not read, write or close it. It
+ * never changes. It becomes ready when tcpb_process() has something to do, also for answers that a
+ * blocking call of another thread happened to read, and stays ready when the connection is lost.
+ * -1: it could not be made (no descriptors left).
+ */
+int tcpb_get_fd(struct tcpb *broker);
+/* What to poll for: POLLIN bits (poll(2)); they never change. */
+int tcpb_get_events(struct tcpb *broker);
+/*
+ * Write, read and call callbacks, without waiting. Returns 0, or the code of the error that ended
+ * the connection (after all callbacks were called): close it then. One thread at a time gets the
+ * callbacks of one process call; several threads may call it.
+ */
+int tcpb_process(struct tcpb *broker, struct tcpb_error *error);
+
+/* "0.1.0" */
+const char *tcpb_version(void);
+
+/* ---- values in parameters and results ---- */
+
+struct tcpb_bytes {
+    const char *data; /* n_bytes; text is not NUL-terminated */
+    size_t n_bytes;
+};
+
+struct tcpb_strings {
+    const char *const *items;
+    size_t n_items;
+};
+
+struct tcpb_objects {
+    const void *items; /* n_items structs, as the member's comment says */
+    size_t n_items;
+};
+
+/* A thread label: the text, or when that is NULL the number. */
+struct tcpb_thread {
+    const char *text;
+    int64_t number;
+};
+
+enum tcpb_id_kind { TCPB_ID_ABSENT = 0, TCPB_ID_NULL, TCPB_ID_INTEGER, TCPB_ID_STRING };
+
+/* The id of a request. */
+struct tcpb_id {
+    enum tcpb_id_kind kind;
+    int64_t number;   /* TCPB_ID_INTEGER */
+    const char *text; /* TCPB_ID_STRING */
+};
+
+/*
+ * ---- methods ----
+ * Params: zero the struct, set members; optional ones count only with their has_ member. Times are
+ * milliseconds. Results: optional members are there when has_ says so. Either of ret_reply and
+ * ret_result may be NULL, but a result needs its reply.
+ */
+/* generated from proto/methods.def and proto/errors.def: begin */
+/* ---- error codes ---- */
+
+enum {
+    /* the line is not valid JSON in valid UTF-8 */
+    TCPB_E_PARSE_ERROR = -32700,
+    /* the message is not a JSON-RPC 2.0 request */
+    TCPB_E_INVALID_REQUEST = -32600,
+    /* there is no such method in this version */
+    TCPB_E_METHOD_NOT_FOUND = -32601,
+    /* a parameter is missing, unknown, given twice or of the wrong type */
+    TCPB_E_INVALID_PARAMS = -32602,
+    /* something failed inside the broker; its log tells more */
+    TCPB_E_INTERNAL = -32603,
+    /* no echo came in time */
+    TCPB_E_PING_TIMEOUT = -1,
+    /* the option of TCPClose is 0 (complete), 1 (partial) or 2 (abort) */
+    TCPB_E_BAD_CLOSE_OPTION = -517,
+    /* the kernel does not let the broker send ICMP echo (net.ipv4.ping_group_range) */
+    TCPB_E_PING_NEEDS_PRIV = -1012,
+    /* the socket speaks TLS already */
+    TCPB_E_ALREADY_SECURE = -1015,
+    /* TLS 1.2 has no half close; use option 0 or 2 */
+    TCPB_E_TLS_NO_PARTIAL_CLOSE = -1018,
+    /* the folder of CA certificates cannot be used */
+    TCPB_E_CA_FOLDER = -1024,
+    /* the system's CA certificates cannot be read */
+    TCPB_E_CA_BUNDLE = -1025,
+    /* the folder of CA certificates cannot be listed */
+    TCPB_E_CA_LIST = -1026,
+    /* there is no CA certificate to verify with */
+    TCPB_E_CA_EMPTY = -1027,
+    /* reading the folder of CA certificates failed half-way */
+    TCPB_E_CA_NEXT = -1028,
+    /* a file in the folder of CA certificates cannot be opened */
+    TCPB_E_CA_OPEN = -1029,
+    /* the TLS handshake failed */
+    TCPB_E_TLS_HANDSHAKE = -1031,
+    /* the request was cancelled */
+    TCPB_E_EINTR = -10004,
+    /* not permitted */
+    TCPB_E_EACCES = -10013,
+    /* not possible in the socket's present state */
+    TCPB_E_EINVAL = -10022,
+    /* a limit of sockets is reached; close some, or raise the option named in data.limit */
+    TCPB_E_EMFILE = -10024,
+    /* the socket is non-blocking and nothing can be done at once */
+    TCPB_E_EWOULDBLOCK = -10035,
+    /* there is no such socket (never was, or closed) */
+    TCPB_E_ENOTSOCK = -10038,
+    /* the address family is not available here */
+    TCPB_E_EAFNOSUPPORT = -10047,
+    /* the local address is in use */
+    TCPB_E_EADDRINUSE = -10048,
+    /* the local address is not one of this host */
+    TCPB_E_EADDRNOTAVAIL = -10049,
+    /* the network is down */
+    TCPB_E_ENETDOWN = -10050,
+    /* there is no route to that network */
+    TCPB_E_ENETUNREACH = -10051,
+    /* the connection was aborted on this side */
+    TCPB_E_ECONNABORTED = -10053,
+    /* the peer reset the connection */
+    TCPB_E_ECONNRESET = -10054,
+    /* out of memory or of buffers; nothing was done */
+    TCPB_E_ENOBUFS = -10055,
+    /* the socket is not connected */
+    TCPB_E_ENOTCONN = -10057,
+    /* sending was ended by TCPClose before */
+    TCPB_E_ESHUTDOWN = -10058,
+    /* the deadline passed */
+    TCPB_E_ETIMEDOUT = -10060,
+    /* nothing listens at that address and port */
+    TCPB_E_ECONNREFUSED = -10061,
+    /* the host is down */
+    TCPB_E_EHOSTDOWN = -10064,
+    /* there is no route to that host */
+    TCPB_E_EHOSTUNREACH = -10065,
+    /* there is no such host */
+    TCPB_E_HOST_NOT_FOUND = -11001,
+    /* the name server did not answer; try again */
+    TCPB_E_TRY_AGAIN = -11002,
+    /* the resolver failed for good */
+    TCPB_E_NO_RECOVERY = -11003,
+    /* the name has no address of the wanted family */
+    TCPB_E_NO_DATA = -11004,
+    /* the socket belongs to another thread or session */
+    TCPB_E_NOT_OWNER = -33001,
+    /* a request of that kind is already running on the socket */
+    TCPB_E_BUSY = -33002,
+    /* the socket's stream was handed out as a file descriptor */
+    TCPB_E_ATTACHED = -33003,
+    /* a limit of requests or bytes is reached; data.limit names the option */
+    TCPB_E_LIMIT = -33004,
+    /* the broker is shutting down */
+    TCPB_E_SHUTTING_DOWN = -33005,
+    /* the token is wrong, used or expired */
+    TCPB_E_BAD_TOKEN = -33006,
+    /* the server's certificate was not accepted */
+    TCPB_E_TLS_VERIFY = -33010,
+    /* the TLS stream was cut off or damaged */
+    TCPB_E_TLS_IO = -33011,
+    /* there is no such service name */
+    TCPB_E_UNKNOWN_SERVICE = -33012,
+};
+
+/* ---- what goes in and what comes out; has_x: the optional member x is there ---- */
+
+struct tcpb_timing {
+    /* microseconds for the look-up; 0 for an address */
+    int64_t resolve;
+    /* microseconds from the first SYN to the connection used */
+    int64_t connect;
+    /* microseconds for the TLS handshake; 0 when plain */
+    int64_t handshake;
+    /* microseconds from request to answer */
+    int64_t total;
+};
+
+struct tcpb_tls_peer {
+    /* subject of the peer's certificate (RFC 2253) */
+    const char *subject;
+    /* its issuer (RFC 2253) */
+    const char *issuer;
+    /* end of its validity (RFC 3339, UTC) */
+    const char *not_after;
+    /* SHA-256 of the certificate (hex) */
+    const char *sha256;
+};
+
+struct tcpb_tls_facts {
+    /* TLSv1.2 or TLSv1.3 */
+    const char *version;
+    /* the cipher suite's name */
+    const char *cipher;
+    /* the protocol agreed by ALPN (RFC 7301) */
+    bool has_alpn;
+    const char *alpn;
+    /* the name sent as SNI; none for an address */
+    bool has_server_name;
+    const char *server_name;
+    /* false: encrypted, but nobody knows with whom */
+    bool verified;
+    /* true: an earlier session was resumed */
+    bool resumed;
+    /* the peer's certificate */
+    bool has_peer;
+    struct tcpb_tls_peer peer;
+};
+
+struct tcpb_socket_row {
+    /* its number */
+    int64_t socket;
+    /* connecting, connected, half_closed, peer_closed, closing, failed */
+    const char *state;
+    /* the owner thread; absent: the session's unnamed thread */
+    bool has_owner;
+    struct tcpb_thread owner;
+    /* the session it belongs to */
+    int64_t session;
+    /* user id of that session's client */
+    int64_t uid;
+    /* process id of that session's client */
+    int64_t pid;
+    /* the host as it was asked for */
+    bool has_hostname;
+    const char *hostname;
+    /* the peer's address */
+    bool has_remote_address;
+    const char *remote_address;
+    /* the peer's port */
+    bool has_remote_port;
+    int64_t remote_port;
+    /* TLS */
+    bool secure;
+    /* TLS and the certificate was verified */
+    bool verified;
+    /* bytes received from the peer (payload) */
+    int64_t bytes_in;
+    /* bytes sent to the peer (payload) */
+    int64_t bytes_out;
+    /* milliseconds since it was asked for */
+    int64_t age_ms;
+};
+
+struct tcpb_error_row {
+    /* the number on the wire */
+    int64_t code;
+    /* the stable name */
+    const char *symbol;
+    /* the stage it usually comes from */
+    const char *stage;
+    /* could the same request succeed later */
+    bool retryable;
+    /* what it means */
+    const char *text;
+};
+
+struct tcpb_limits {
+    /* bytes of a line */
+    int64_t line;
+    /* depth of nested arrays and objects */
+    int64_t nesting;
+    /* requests in flight per connection */
+    int64_t requests;
+    /* bytes of unread answers per connection */
+    int64_t unread_answers;
+    /* bytes of running requests per session */
+    int64_t held_bytes;
+    /* sockets of the whole daemon */
+    int64_t sockets;
+    /* sockets per session */
+    int64_t sockets_per_session;
+};
+
+struct tcpb_attempt {
+    /* the address tried */
+    const char *address;
+    /* what came of it (errno name, or 'pending') */
+    const char *error;
+    /* milliseconds it took */
+    int64_t ms;
+};
+
+struct tcpb_tls_failure {
+    /* OpenSSL's X509_V_ERR_ number */
+    bool has_verify_code;
+    int64_t verify_code;
+    /* its text */
+    bool has_verify_text;
+    const char *verify_text;
+    /* where in the chain: 0 is the server's own certificate */
+    bool has_depth;
+    int64_t depth;
+    /* subject of the certificate at that depth */
+    bool has_subject;
+    const char *subject;
+    /* its issuer */
+    bool has_issuer;
+    const char *issuer;
+    /* the alert the peer sent */
+    bool has_alert;
+    const char *alert;
+    /* the TLS library's own words */
+    bool has_library;
+    const char *library;
+};
+
+struct tcpb_error_data {
+    /* the stable name of the code */
+    const char *symbol;
+    /* request, policy, resolve, connect, tls, io or broker */
+    const char *stage;
+    /* could the same request succeed later */
+    bool retryable;
+    /* the system's error name */
+    bool has_sys_errno;
+    const char *sys_errno;
+    /* the resolver's error name */
+    bool has_gai;
+    const char *gai;
+    /* each address tried; struct tcpb_attempt */
+    bool has_attempts;
+    struct tcpb_objects attempts;
+    /* what TLS had to say */
+    bool has_tls;
+    struct tcpb_tls_failure tls;
+    /* the option whose limit was reached */
+    bool has_limit;
+    const char *limit;
+    /* its value */
+    bool has_limit_value;
+    int64_t limit_value;
+    /* the thread that owns the socket (same session only) */
+    bool has_owner;
+    struct tcpb_thread owner;
+    /* the member that is wrong */
+    bool has_param;
+    const char *param;
+    /* what would be right */
+    bool has_expected;
+    const char *expected;
+    /* bytes that did go out before the failure */
+    bool has_sent;
+    int64_t sent;
+    /* byte of the line where reading it failed */
+    bool has_position;
+    int64_t position;
+};
+
+struct tcpb_error_object {
+    /* always negative */
+    int64_t code;
+    /* a sentence a person can act on */
+    const char *message;
+    /* the same for programs */
+    bool has_data;
+    struct tcpb_error_data data;
+};
+
+/* TCPConnect: connect, with or without TLS, in one step */
+struct tcpb_tcp_connect_params {
+    char unused_;
+    /* name, IPv4 or IPv6 address (host name or address of 1..253 bytes, without blanks) */
+    const char *hostname;
+    /* port number or service name (integer 1..65535 or a service name) */
+    const char *port;
+    /* TLS (true or false; absent: false) */
+    bool has_secure;
+    bool secure;
+    /* check the server's certificate and name (true or false; absent: true) */
+    bool has_verify;
+    bool verify;
+    /* deadline for look-up, connect and handshake together; absent: connect.timeout of the
+     * configuration (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* which addresses to use (0 any, 1 ipv4, 2 ipv6; absent: 0) */
+    bool has_family;
+    int64_t family;
+    /* address to connect from (string of 1..64 bytes) */
+    bool has_local_address;
+    const char *local_address;
+    /* name for SNI and verification instead of hostname (host name or address of 1..253 bytes,
+     * without blanks) */
+    bool has_server_name;
+    const char *server_name;
+    /* protocols to offer by ALPN, the best first (list of 1..16 strings of 1..255 bytes) */
+    bool has_alpn;
+    struct tcpb_strings alpn;
+    /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
+    bool has_min_tls;
+    int64_t min_tls;
+    /* client certificate to use; not in this version (string of 1..64 bytes) */
+    bool has_identity;
+    const char *identity;
+    /* hand out the stream at once; not in this version (true or false; absent: false) */
+    bool has_attach;
+    bool attach;
+    /* the thread that will own the socket (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_connect_result {
+    char unused_;
+    /* the socket's number */
+    int64_t socket;
+    /* the peer's address */
+    const char *remote_address;
+    /* the peer's port */
+    int64_t remote_port;
+    /* our address */
+    const char *local_address;
+    /* our port */
+    int64_t local_port;
+    /* where the time went */
+    struct tcpb_timing timing_us;
+    /* secure only */
+    bool has_tls;
+    struct tcpb_tls_facts tls;
+};
+
+/* TCPSend: send text or bytes */
+struct tcpb_tcp_send_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* text, sent as its UTF-8 bytes; or data_base64 (text) */
+    bool has_data;
+    struct tcpb_bytes data;
+    /* bytes, instead of data (RFC 4648, padded) (base64 (RFC 4648, padded)) */
+    bool has_data_base64;
+    struct tcpb_bytes data_base64;
+    /* deadline; absent: none (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_send_result {
+    char unused_;
+    /* bytes the operating system took */
+    int64_t sent;
+};
+
+/* TCPReceive: receive text or bytes */
+struct tcpb_tcp_receive_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* take at most so many bytes (integer 1..524288; absent: 65536) */
+    bool has_max_bytes;
+    int64_t max_bytes;
+    /* wait for exactly so many bytes (integer 1..524288) */
+    bool has_exact;
+    int64_t exact;
+    /* wait for this delimiter and take it along (text of 1..256 bytes) */
+    bool has_until;
+    struct tcpb_bytes until;
+    /* deadline; absent: none; nothing is lost by it (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* how the answer carries the bytes (0 utf8, 1 base64; absent: 0) */
+    bool has_encoding;
+    int64_t encoding;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_receive_result {
+    char unused_;
+    /* bytes; 0 with closed: the peer's orderly end */
+    int64_t received;
+    /* with encoding utf8 */
+    bool has_data;
+    struct tcpb_bytes data;
+    /* with encoding base64 */
+    bool has_data_base64;
+    struct tcpb_bytes data_base64;
+    /* true: nothing more will come */
+    bool has_closed;
+    bool closed;
+};
+
+/* TCPClose: close: complete, partial or abort */
+struct tcpb_tcp_close_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* 0 complete, 1 partial (end sending only), 2 abort (integer -2147483648..2147483647;
+     * absent: 0) */
+    bool has_option;
+    int64_t option;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_close_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+    /* bytes read and thrown away */
+    int64_t discarded;
+};
+
+/* TCPBlock: set blocking or non-blocking mode */
+struct tcpb_tcp_block_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* 0 blocking, else non-blocking (integer -2147483648..2147483647) */
+    int64_t option;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_block_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+};
+
+/* TCPSocket (not in this version): make a socket to bind and listen with */
+struct tcpb_tcp_socket_params {
+    char unused_;
+    /* which addresses it will serve (0 any, 1 ipv4, 2 ipv6; absent: 0) */
+    bool has_family;
+    int64_t family;
+    /* the thread that will own the socket (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_socket_result {
+    char unused_;
+    /* the socket's number */
+    int64_t socket;
+};
+
+/* TCPBind (not in this version): bind a socket to a port */
+struct tcpb_tcp_bind_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* port number or service name; 0: any free one (integer 0..65535 or a service name) */
+    const char *port;
+    /* local address; absent: all (string of 1..64 bytes) */
+    bool has_address;
+    const char *address;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_bind_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+    /* the address bound */
+    const char *address;
+    /* the port bound */
+    int64_t port;
+};
+
+/* TCPListen (not in this version): start to take connections */
+struct tcpb_tcp_listen_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* connections that may wait to be accepted (integer 1..65535; absent: 128) */
+    bool has_backlog;
+    int64_t backlog;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_listen_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+};
+
+/* TCPAccept (not in this version): take a waiting connection */
+struct tcpb_tcp_accept_params {
+    char unused_;
+    /* the listening socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* deadline; absent: none (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* the asking thread, which will own the new socket (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_accept_result {
+    char unused_;
+    /* the new socket's number */
+    int64_t socket;
+    /* the peer's address */
+    const char *remote_address;
+    /* the peer's port */
+    int64_t remote_port;
+};
+
+/* TCPGetMyAddr: the local address of a socket or of this host */
+struct tcpb_tcp_get_my_addr_params {
+    char unused_;
+    /* the socket's number; 0: this host's address (integer 0..2147483647; absent: 0) */
+    bool has_socket;
+    int64_t socket;
+    /* without a socket: the IPv6 address (true or false; absent: false) */
+    bool has_ipv6;
+    bool ipv6;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_get_my_addr_result {
+    char unused_;
+    /* the address */
+    const char *address;
+};
+
+/* TCPGetMyPort: the local port of a socket */
+struct tcpb_tcp_get_my_port_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_get_my_port_result {
+    char unused_;
+    /* the port */
+    int64_t port;
+};
+
+/* TCPGetRemoteAddr: the peer's address */
+struct tcpb_tcp_get_remote_addr_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_get_remote_addr_result {
+    char unused_;
+    /* the peer's address */
+    const char *address;
+    /* the peer's port */
+    int64_t port;
+};
+
+/* TCPName2Addr: the addresses of a name */
+struct tcpb_tcp_name2addr_params {
+    char unused_;
+    /* the name (host name or address of 1..253 bytes, without blanks) */
+    const char *hostname;
+    /* IPv6 addresses instead of IPv4 (true or false; absent: false) */
+    bool has_ipv6;
+    bool ipv6;
+};
+
+struct tcpb_tcp_name2addr_result {
+    char unused_;
+    /* the first address */
+    const char *address;
+    /* all of that family, in the resolver's order */
+    struct tcpb_strings addresses;
+};
+
+/* TCPAddr2Name: the name of an address */
+struct tcpb_tcp_addr2name_params {
+    char unused_;
+    /* IPv4 or IPv6 address (string of 1..64 bytes) */
+    const char *address;
+};
+
+struct tcpb_tcp_addr2name_result {
+    char unused_;
+    /* its name */
+    const char *hostname;
+};
+
+/* TCPPing (not in this version): ICMP echo */
+struct tcpb_tcp_ping_params {
+    char unused_;
+    /* name or address (host name or address of 1..253 bytes, without blanks) */
+    const char *hostname;
+    /* bytes of payload (integer 1..16384; absent: 256) */
+    bool has_size;
+    int64_t size;
+    /* milliseconds to wait (milliseconds 0..86400000; absent: 3000) */
+    bool has_timeout;
+    int64_t timeout;
+};
+
+struct tcpb_tcp_ping_result {
+    char unused_;
+    /* round trip time */
+    double milliseconds;
+};
+
+/* TCPAttach (not in this version): hand out the byte stream as a file descriptor */
+struct tcpb_tcp_attach_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_attach_result {
+    char unused_;
+    /* descriptors that come with this line */
+    int64_t fds;
+    /* true: the connected socket itself */
+    bool direct;
+};
+
+/* TCPStartTLS (not in this version): turn a plain socket into TLS */
+struct tcpb_tcp_start_tls_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* check the server's certificate and name (true or false; absent: true) */
+    bool has_verify;
+    bool verify;
+    /* name for SNI and verification (host name or address of 1..253 bytes, without blanks) */
+    bool has_server_name;
+    const char *server_name;
+    /* protocols to offer by ALPN (list of 1..16 strings of 1..255 bytes) */
+    bool has_alpn;
+    struct tcpb_strings alpn;
+    /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
+    bool has_min_tls;
+    int64_t min_tls;
+    /* client certificate to use (string of 1..64 bytes) */
+    bool has_identity;
+    const char *identity;
+    /* deadline (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_start_tls_result {
+    char unused_;
+    /* as in TCPConnect */
+    struct tcpb_tls_facts tls;
+};
+
+/* TCPTransfer (not in this version): give a socket to another thread of the session */
+struct tcpb_tcp_transfer_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* the thread that gets it (string of 1..64 bytes or an integer) */
+    struct tcpb_thread to;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_transfer_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+};
+
+/* TCPOffer (not in this version): offer a socket to any session of the same user */
+struct tcpb_tcp_offer_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* closed when nobody claimed it by then (milliseconds 0..86400000; absent: 30000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* the asking thread (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_offer_result {
+    char unused_;
+    /* who has it may claim the socket, once */
+    const char *token;
+};
+
+/* TCPClaim (not in this version): take an offered socket */
+struct tcpb_tcp_claim_params {
+    char unused_;
+    /* what TCPOffer gave (string of 1..64 bytes) */
+    const char *token;
+    /* the thread that will own the socket (string of 1..64 bytes or an integer) */
+    bool has_thread;
+    struct tcpb_thread thread;
+};
+
+struct tcpb_tcp_claim_result {
+    char unused_;
+    /* the socket's number */
+    int64_t socket;
+    /* the peer's address */
+    const char *remote_address;
+    /* the peer's port */
+    int64_t remote_port;
+    /* our address */
+    const char *local_address;
+    /* our port */
+    int64_t local_port;
+    /* secure only */
+    bool has_tls;
+    struct tcpb_tls_facts tls;
+};
+
+/* Broker.Hello: who is there, what can it do */
+struct tcpb_broker_hello_params {
+    char unused_;
+    /* name of the program, for the log (string of 0..128 bytes) */
+    bool has_client;
+    const char *client;
+    /* version of the protocol it speaks (integer 1..2147483647; absent: 1) */
+    bool has_protocol;
+    int64_t protocol;
+};
+
+struct tcpb_broker_hello_result {
+    char unused_;
+    /* tcpbroker */
+    const char *server;
+    /* version of the daemon */
+    const char *version;
+    /* version of the protocol */
+    int64_t protocol;
+    /* number of the session, as in the log */
+    int64_t session;
+    /* the caller's user id, as the kernel tells it */
+    int64_t uid;
+    /* each is an option of the configuration */
+    struct tcpb_limits limits;
+    /* the methods that work */
+    struct tcpb_strings methods;
+};
+
+/* Broker.List: the session's sockets; for root all */
+struct tcpb_broker_list_params {
+    char unused_;
+};
+
+struct tcpb_broker_list_result {
+    char unused_;
+    /* one each; struct tcpb_socket_row */
+    struct tcpb_objects sockets;
+};
+
+/* Broker.Stats: counters and gauges */
+struct tcpb_broker_stats_params {
+    char unused_;
+};
+
+struct tcpb_broker_stats_result {
+    char unused_;
+    /* milliseconds since the daemon was started */
+    int64_t uptime_ms;
+    /* client connections */
+    int64_t clients;
+    /* client connections so far */
+    int64_t clients_total;
+    /* clients turned away (limit of connections) */
+    int64_t clients_refused;
+    /* sockets in the table */
+    int64_t sockets;
+    /* sockets so far */
+    int64_t sockets_total;
+    /* requests in flight */
+    int64_t requests_running;
+    /* requests so far, notifications included */
+    int64_t requests_total;
+    /* requests answered with an error */
+    int64_t requests_failed;
+    /* lines that were no valid message */
+    int64_t lines_refused;
+    /* TCPConnect that gave a socket */
+    int64_t connects_ok;
+    /* TCPConnect that did not */
+    int64_t connects_failed;
+    /* of these, by their deadline */
+    int64_t connects_timed_out;
+    /* TLS handshakes completed */
+    int64_t handshakes_ok;
+    /* TLS handshakes failed, verification included */
+    int64_t handshakes_failed;
+    /* TLS connections made with verify: false */
+    int64_t tls_unverified;
+    /* look-ups made */
+    int64_t lookups;
+    /* look-ups running or waiting for a thread */
+    int64_t lookups_running;
+    /* payload bytes received from peers */
+    int64_t bytes_in;
+    /* payload bytes sent to peers */
+    int64_t bytes_out;
+    /* requests cancelled by Broker.Cancel */
+    int64_t cancelled;
+    /* requests refused because another thread owns the socket */
+    int64_t not_owner;
+    /* requests refused by a limit */
+    int64_t limit_refused;
+};
+
+/* Broker.Cancel: cancel a running request */
+struct tcpb_broker_cancel_params {
+    char unused_;
+    /* the id of the request, on this connection (string of 1..256 bytes, integer or null) */
+    struct tcpb_id id;
+};
+
+struct tcpb_broker_cancel_result {
+    char unused_;
+    /* false: no such request is running */
+    bool cancelled;
+};
+
+/* Broker.Errors: the table of error codes */
+struct tcpb_broker_errors_params {
+    char unused_;
+};
+
+struct tcpb_broker_errors_result {
+    char unused_;
+    /* one each; struct tcpb_error_row */
+    struct tcpb_objects errors;
+};
+
+/* Broker.Reload (not in this version): read configuration and certificates again */
+struct tcpb_broker_reload_params {
+    char unused_;
+};
+
+struct tcpb_broker_reload_result {
+    char unused_;
+    /* what was read again */
+    struct tcpb_strings reloaded;
+};
+
+/* rpc.discover (not in this version): an OpenRPC document of all this */
+struct tcpb_rpc_discover_params {
+    char unused_;
+};
+
+struct tcpb_rpc_discover_result {
+    char unused_;
+    /* version of OpenRPC */
+    const char *openrpc;
+};
+
+/* Session.Open (not in this version): make the session outlive its connection */
+struct tcpb_session_open_params {
+    char unused_;
+    /* by so much (milliseconds 0..86400000) */
+    int64_t lease_ms;
+};
+
+struct tcpb_session_open_result {
+    char unused_;
+    /* who has it may join, same user only */
+    const char *token;
+};
+
+/* Session.Join (not in this version): belong to a durable session from now on */
+struct tcpb_session_join_params {
+    char unused_;
+    /* what Session.Open gave (string of 1..64 bytes) */
+    const char *token;
+};
+
+struct tcpb_session_join_result {
+    char unused_;
+    /* the session's sockets; struct tcpb_socket_row */
+    struct tcpb_objects sockets;
+};
+
+/* Session.Close (not in this version): end the durable session and close its sockets */
+struct tcpb_session_close_params {
+    char unused_;
+};
+
+struct tcpb_session_close_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+};
+
+/* ---- one function a method ---- */
+
+/* TCPConnect: connect, with or without TLS, in one step. */
+int tcpb_tcp_connect(struct tcpb *broker, const struct tcpb_tcp_connect_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_tcp_connect_result **ret_result, struct tcpb_error *error);
+
+/* TCPSend: send text or bytes. */
+int tcpb_tcp_send(struct tcpb *broker, const struct tcpb_tcp_send_params *params,
+                  struct tcpb_reply **ret_reply, const struct tcpb_tcp_send_result **ret_result,
+                  struct tcpb_error *error);
+
+/* TCPReceive: receive text or bytes. */
+int tcpb_tcp_receive(struct tcpb *broker, const struct tcpb_tcp_receive_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_tcp_receive_result **ret_result, struct tcpb_error *error);
+
+/* TCPClose: close: complete, partial or abort. */
+int tcpb_tcp_close(struct tcpb *broker, const struct tcpb_tcp_close_params *params,
+                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_close_result **ret_result,
+                   struct tcpb_error *error);
+
+/* TCPBlock: set blocking or non-blocking mode. */
+int tcpb_tcp_block(struct tcpb *broker, const struct tcpb_tcp_block_params *params,
+                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_block_result **ret_result,
+                   struct tcpb_error *error);
+
+/* TCPGetMyAddr: the local address of a socket or of this host. */
+int tcpb_tcp_get_my_addr(struct tcpb *broker, const struct tcpb_tcp_get_my_addr_params *params,
+                         struct tcpb_reply **ret_reply,
+                         const struct tcpb_tcp_get_my_addr_result **ret_result,
+                         struct tcpb_error *error);
+
+/* TCPGetMyPort: the local port of a socket. */
+int tcpb_tcp_get_my_port(struct tcpb *broker, const struct tcpb_tcp_get_my_port_params *params,
+                         struct tcpb_reply **ret_reply,
+                         const struct tcpb_tcp_get_my_port_result **ret_result,
+                         struct tcpb_error *error);
+
+/* TCPGetRemoteAddr: the peer's address. */
+int tcpb_tcp_get_remote_addr(struct tcpb *broker,
+                             const struct tcpb_tcp_get_remote_addr_params *params,
+                             struct tcpb_reply **ret_reply,
+                             const struct tcpb_tcp_get_remote_addr_result **ret_result,
+                             struct tcpb_error *error);
+
+/* TCPName2Addr: the addresses of a name. */
+int tcpb_tcp_name2addr(struct tcpb *broker, const struct tcpb_tcp_name2addr_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_tcp_name2addr_result **ret_result,
+                       struct tcpb_error *error);
+
+/* TCPAddr2Name: the name of an address. */
+int tcpb_tcp_addr2name(struct tcpb *broker, const struct tcpb_tcp_addr2name_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_tcp_addr2name_result **ret_result,
+                       struct tcpb_error *error);
+
+/* Broker.Hello: who is there, what can it do. */
+int tcpb_broker_hello(struct tcpb *broker, const struct tcpb_broker_hello_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_hello_result **ret_result, struct tcpb_error *error);
+
+/* Broker.List: the session's sockets; for root all. */
+int tcpb_broker_list(struct tcpb *broker, const struct tcpb_broker_list_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_broker_list_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Stats: counters and gauges. */
+int tcpb_broker_stats(struct tcpb *broker, const struct tcpb_broker_stats_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_stats_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Cancel: cancel a running request. */
+int tcpb_broker_cancel(struct tcpb *broker, const struct tcpb_broker_cancel_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_broker_cancel_result **ret_result,
+                       struct tcpb_error *error);
+
+/* Broker.Errors: the table of error codes. */
+int tcpb_broker_errors(struct tcpb *broker, const struct tcpb_broker_errors_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_broker_errors_result **ret_result,
+                       struct tcpb_error *error);
+/* generated from proto/methods.def and proto/errors.def: end */
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif
