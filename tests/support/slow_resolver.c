@@ -1,0 +1,160 @@
+/* clang-format off */
+/*
+ * slow_resolver: a resolver for tests, preloaded into the daemon. Names it knows are answered here, all others by the
+ * real one.
+ *
+ *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN
+ *   slow-*            blocks 300 ms, then 127.0.0.1
+ *   fail-again.*      EAI_AGAIN
+ *   fail-hard.*       EAI_FAIL
+ *   nodata.*          EAI_NODATA
+ *   missing.*         EAI_NONAME
+ *   dual.test         ::1 and 127.0.0.1 (in that order)
+ *   four.test         127.0.0.1
+ *   six.test          ::1
+ *   many.test         127.0.0.2, 127.0.0.3, 127.0.0.4
+ *   none-there.test   240.0.0.1 (no route) and 127.0.0.1
+ *   *.tls.test        127.0.0.1
+ *
+ * Addresses: 127.66.0.1 blocks like hang-*; 127.66.0.2 is called stub.test; 127.66.0.3 has no name.
+ */
+/* clang-format on */
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+typedef int getnameinfo_fn(const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t,
+                           int);
+
+static void pause_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static void hang(void)
+{
+    const char *release = getenv("SLOW_RESOLVER_RELEASE");
+    for (int i = 0; i < 3000; i++) {
+        if (release && access(release, F_OK) == 0)
+            return;
+        pause_ms(20);
+    }
+}
+
+static bool begins(const char *name, const char *start)
+{
+    return strncmp(name, start, strlen(start)) == 0;
+}
+
+static bool ends(const char *name, const char *end)
+{
+    size_t n_name = strlen(name), n_end = strlen(end);
+    return n_name >= n_end && strcmp(name + n_name - n_end, end) == 0;
+}
+
+static getaddrinfo_fn *real_getaddrinfo(void)
+{
+    void *symbol = dlsym(RTLD_NEXT, "getaddrinfo");
+    getaddrinfo_fn *function;
+    memcpy(&function, &symbol, sizeof(function));
+    return function;
+}
+
+/* The real look-up of each literal, chained: so that freeaddrinfo(3) can free the whole. */
+static int literals(const char *const *texts, const char *service, const struct addrinfo *hints,
+                    struct addrinfo **ret)
+{
+    struct addrinfo *first = NULL, **tail = &first;
+    int last = EAI_NODATA;
+    for (; *texts; texts++) {
+        int family = strchr(*texts, ':') ? AF_INET6 : AF_INET;
+        if (hints && hints->ai_family != AF_UNSPEC && hints->ai_family != family)
+            continue;
+        last = real_getaddrinfo()(*texts, service, hints, tail);
+        if (last != 0)
+            break;
+        while (*tail)
+            tail = &(*tail)->ai_next;
+    }
+    if (!first)
+        return last;
+    *ret = first;
+    return 0;
+}
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *restrict name,
+                                                       const char *restrict service,
+                                                       const struct addrinfo *restrict hints,
+                                                       struct addrinfo **restrict ret)
+{
+    static const struct {
+        const char *name;
+        const char *texts[4];
+    } known[] = {
+        {"dual.test", {"::1", "127.0.0.1", NULL, NULL}},
+        {"four.test", {"127.0.0.1", NULL, NULL, NULL}},
+        {"six.test", {"::1", NULL, NULL, NULL}},
+        {"many.test", {"127.0.0.2", "127.0.0.3", "127.0.0.4", NULL}},
+        {"none-there.test", {"240.0.0.1", "127.0.0.1", NULL, NULL}},
+    };
+    if (name) {
+        if (begins(name, "hang-")) {
+            hang();
+            return EAI_AGAIN;
+        }
+        if (begins(name, "fail-again."))
+            return EAI_AGAIN;
+        if (begins(name, "fail-hard."))
+            return EAI_FAIL;
+        if (begins(name, "nodata."))
+            return EAI_NODATA;
+        if (begins(name, "missing."))
+            return EAI_NONAME;
+        bool slow = begins(name, "slow-");
+        if (slow)
+            pause_ms(300);
+        if (slow || ends(name, ".tls.test"))
+            return literals((const char *const[]){"127.0.0.1", NULL}, service, hints, ret);
+        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+            if (strcmp(name, known[i].name) == 0)
+                return literals(known[i].texts, service, hints, ret);
+    }
+    return real_getaddrinfo()(name, service, hints, ret);
+}
+
+__attribute__((visibility("default"))) int getnameinfo(const struct sockaddr *restrict address,
+                                                       socklen_t n_address, char *restrict host,
+                                                       socklen_t n_host, char *restrict service,
+                                                       socklen_t n_service, int flags)
+{
+    if (host && n_host > 0 && address->sa_family == AF_INET && !(flags & NI_NUMERICHOST)) {
+        char text[INET_ADDRSTRLEN] = "";
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof(in));
+        inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
+        if (strcmp(text, "127.66.0.1") == 0) {
+            hang();
+            return EAI_AGAIN;
+        }
+        if (strcmp(text, "127.66.0.2") == 0) {
+            snprintf(host, n_host, "%s", "stub.test");
+            return 0;
+        }
+        if (strcmp(text, "127.66.0.3") == 0)
+            return EAI_NONAME;
+    }
+    void *symbol = dlsym(RTLD_NEXT, "getnameinfo");
+    getnameinfo_fn *function;
+    memcpy(&function, &symbol, sizeof(function));
+    return function(address, n_address, host, n_host, service, n_service, flags);
+}
