@@ -33,6 +33,7 @@ struct dial_settings {
 
 struct dial {
     struct mail done; /* set done.deliver before posting */
+    void *context;    /* the poster's */
     struct loop *reply_to;
     /* what to do */
     struct address *addresses; /* as the resolver gave them, port set, malloc()ed, owned */

@@ -32,6 +32,7 @@ enum lookup_kind {
 
 struct lookup {
     struct mail done; /* set done.deliver before posting */
+    void *context;    /* the poster's */
     struct loop *reply_to;
     enum lookup_kind kind;
     int family;             /* AF_UNSPEC, AF_INET, AF_INET6 */

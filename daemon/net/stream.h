@@ -73,12 +73,15 @@ struct stream *stream_abort(struct stream *stream);
  */
 NODISCARD int stream_read(struct stream *stream, void *buffer, size_t n, size_t *ret_n);
 /* TLS may hold decrypted or undecrypted bytes that the socket does not show any more: true when
- * another read is worth trying although nothing is readable. After a read that returned less than
- * asked, or AGAIN, it is false. */
+ * another read is worth trying although nothing is readable; so it may be right after a dial. After
+ * AGAIN it is false; after a read that returned less than asked it is false too, unless an end or a
+ * failure was found behind the data. stream_interest(READABLE) while it is true, and a short read
+ * that leaves it true, bring on_ready. */
 bool stream_pending(const struct stream *stream);
 /* Write up to n bytes; *ret_n may be less than n. Returns 0 with *ret_n > 0, or STREAM_E_AGAIN
- * (*ret_n 0), STREAM_E_FAILED. After STREAM_E_AGAIN on TLS the next write must begin with the same
- * bytes (they may have moved). */
+ * (*ret_n 0), STREAM_E_FAILED. After a write on TLS that took less than n, the next one must begin
+ * with the bytes not taken (they may have moved) and be no shorter; until all is taken, shutdown,
+ * finish and export are not possible, reading and freeing are. */
 NODISCARD int stream_write(struct stream *stream, const void *data, size_t n, size_t *ret_n);
 /* End sending: FIN; with TLS 1.3 close_notify (and no FIN). Returns 0, STREAM_E_AGAIN,
  * STREAM_E_NO_HALF_CLOSE, STREAM_E_FAILED. */

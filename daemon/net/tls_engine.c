@@ -1,0 +1,284 @@
+#include "net/tls_internal.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES_MAX = 253 }; /* RFC 1035 section 2.3.4 in text form */
+
+const char *tls_server_name_fault(const char *server_name, bool verify)
+{
+    size_t n = strnlen(server_name, 256);
+    if (n > 0 && server_name[n - 1] == '.' && n <= NAME_BYTES_MAX + 1)
+        n--;
+    if (n == 0)
+        return verify || *server_name ? "the server name to verify is empty" : NULL;
+    if (n > NAME_BYTES_MAX)
+        return "the server name is longer than 253 bytes";
+    if (server_name[0] == '.')
+        return "the server name begins with a dot";
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)server_name[i] >= 0x80)
+            return "the server name is not ASCII: write it as xn--...";
+        else if ((unsigned char)server_name[i] <= ' ' || server_name[i] == 0x7f)
+            return "the server name has blanks or control characters in it";
+    return NULL;
+}
+
+static int verify_callback(int ok, X509_STORE_CTX *store)
+{
+    if (ok)
+        return ok;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_engine *engine = SSL_get_app_data(ssl);
+    if (!engine->verify)
+        return 1;
+    struct net_error *error = engine->verify_error;
+    ASSERT(error);
+    int code = X509_STORE_CTX_get_error(store);
+    error->verify_code = code;
+    error->verify_depth = X509_STORE_CTX_get_error_depth(store);
+    snprintf(error->verify_text, sizeof(error->verify_text), "%s",
+             X509_verify_cert_error_string(code));
+    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+    if (certificate) {
+        tls_name_text(X509_get_subject_name(certificate), error->subject, sizeof(error->subject));
+        tls_name_text(X509_get_issuer_name(certificate), error->issuer, sizeof(error->issuer));
+    }
+    return 0;
+}
+
+/* The name goes to OpenSSL without the dot of the root. An address is only ever compared with
+ * iPAddress entries. */
+static int set_name(struct tls_engine *engine, const char *server_name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(engine->ssl);
+    struct address address;
+    char name[256];
+
+    if (!*server_name)
+        return 0;
+    if (address_parse(&address, server_name, 0) == 0) {
+        int r = address_family(&address) == AF_INET
+                    ? X509_VERIFY_PARAM_set1_ip(param, (unsigned char *)&address.v4.sin_addr, 4)
+                    : X509_VERIFY_PARAM_set1_ip(param, (unsigned char *)&address.v6.sin6_addr, 16);
+        return r == 1 ? 0 : -ENOMEM;
+    }
+    snprintf(name, sizeof(name), "%s", server_name);
+    size_t n = strlen(name);
+    if (name[n - 1] == '.')
+        name[n - 1] = '\0';
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                               X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    if (X509_VERIFY_PARAM_set1_host(param, name, 0) != 1 ||
+        SSL_set_tlsext_host_name(engine->ssl, name) != 1)
+        return -ENOMEM;
+    return 0;
+}
+
+static int set_alpn(struct tls_engine *engine, const unsigned char *alpn, size_t n_alpn)
+{
+    if (n_alpn == 0)
+        return 0;
+    if (n_alpn > UINT16_MAX)
+        return -EINVAL;
+    for (size_t i = 0; i < n_alpn; i += 1u + alpn[i])
+        if (alpn[i] == 0 || alpn[i] >= n_alpn - i)
+            return -EINVAL;
+    /* unlike the rest of OpenSSL: 0 is success */
+    return SSL_set_alpn_protos(engine->ssl, alpn, (unsigned)n_alpn) == 0 ? 0 : -ENOMEM;
+}
+
+static int set_up(struct tls_engine *engine, const struct tls_request *request, int fd)
+{
+    SSL *ssl = engine->ssl;
+
+    if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
+        return -EINVAL;
+    int r = set_name(engine, request->server_name);
+    if (r == 0)
+        r = set_alpn(engine, request->alpn, request->n_alpn);
+    if (r)
+        return r;
+    SSL_set_app_data(ssl, engine);
+    SSL_set_verify(ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verify_callback);
+    if (SSL_set_fd(ssl, fd) != 1)
+        return -ENOMEM;
+    SSL_set_connect_state(ssl);
+    return 0;
+}
+
+int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
+                   const struct tls_request *request, int fd)
+{
+    if (tls_server_name_fault(request->server_name, request->verify))
+        return -EINVAL;
+    struct tls_engine *engine = calloc(1, sizeof(*engine));
+    if (!engine)
+        return -ENOMEM;
+    engine->verify = request->verify;
+    engine->ssl = SSL_new(trust_context(trust));
+    int r = engine->ssl ? set_up(engine, request, fd) : -ENOMEM;
+    ERR_clear_error();
+    if (r) {
+        tls_engine_free(engine);
+        return r;
+    }
+    *ret_engine = engine;
+    return 0;
+}
+
+struct tls_engine *tls_engine_free(struct tls_engine *engine)
+{
+    if (!engine)
+        return NULL;
+    SSL_free(engine->ssl); /* the fd is not its own (BIO_NOCLOSE) */
+    free(engine->failure);
+    free(engine);
+    return NULL;
+}
+
+/* What the return value of an SSL call means. errno must be as the call left it. */
+static int classify(struct tls_engine *engine, int r, enum net_stage stage,
+                    struct net_error *ret_error)
+{
+    int sys_errno = errno, ssl_error = SSL_get_error(engine->ssl, r);
+
+    switch (ssl_error) {
+    case SSL_ERROR_NONE:
+        return 0;
+    case SSL_ERROR_WANT_READ:
+        return TLS_E_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_E_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        if (stage == NET_STAGE_IO)
+            return TLS_E_END;
+        sys_errno = 0;
+        break;
+    default:
+        break;
+    }
+    engine->failed = true;
+    tls_error_fill(ret_error, stage, ssl_error, sys_errno);
+    return TLS_E_FAILED;
+}
+
+static void before_call(void)
+{
+    ERR_clear_error();
+    errno = 0;
+}
+
+/* A failure that was found behind data already given out, or once more the one already told. */
+static int fail_again(const struct tls_engine *engine, struct net_error *ret_error)
+{
+    if (engine->failure)
+        *ret_error = *engine->failure;
+    else
+        *ret_error =
+            (struct net_error){.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
+    return TLS_E_FAILED;
+}
+
+int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
+{
+    ASSERT(!engine->failed);
+    before_call();
+    engine->verify_error = ret_error;
+    int r = classify(engine, SSL_do_handshake(engine->ssl), NET_STAGE_TLS, ret_error);
+    engine->verify_error = NULL;
+    return r;
+}
+
+int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *ret_n,
+                    struct net_error *ret_error)
+{
+    size_t filled = 0, got;
+    int r = 0;
+
+    if (engine->failed)
+        return fail_again(engine, ret_error);
+    /* SSL_read() gives one record at most; what read-ahead has fetched beyond it comes along, so
+     * that a short read means that no data is left */
+    do {
+        before_call();
+        r = classify(engine, SSL_read_ex(engine->ssl, (char *)buffer + filled, n - filled, &got),
+                     NET_STAGE_IO, ret_error);
+        if (r == 0)
+            filled += got;
+    } while (r == 0 && filled < n && SSL_has_pending(engine->ssl));
+    engine->drained = r != 0;
+    engine->end_waits = r == TLS_E_END && filled > 0;
+    if (filled == 0)
+        return r;
+    if (r == TLS_E_FAILED) {
+        engine->failure = malloc(sizeof(*engine->failure));
+        if (engine->failure)
+            *engine->failure = *ret_error;
+    }
+    *ret_n = filled;
+    return 0;
+}
+
+int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
+                     struct net_error *ret_error)
+{
+    size_t taken = 0, put;
+    int r;
+
+    if (engine->failed)
+        return fail_again(engine, ret_error);
+    do { /* one record each (SSL_MODE_ENABLE_PARTIAL_WRITE) */
+        before_call();
+        r = classify(engine, SSL_write_ex(engine->ssl, (const char *)data + taken, n - taken, &put),
+                     NET_STAGE_IO, ret_error);
+        if (r == 0)
+            taken += put;
+    } while (r == 0 && taken < n);
+    engine->write_blocked = r == TLS_E_WANT_READ || r == TLS_E_WANT_WRITE;
+    if (taken == 0)
+        return r;
+    if (r == TLS_E_FAILED) {
+        engine->failure = malloc(sizeof(*engine->failure));
+        if (engine->failure)
+            *engine->failure = *ret_error;
+    }
+    *ret_n = taken;
+    return 0;
+}
+
+int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_error)
+{
+    if (engine->failed)
+        return fail_again(engine, ret_error);
+    ASSERT(!engine->write_blocked);
+    if (engine->notified)
+        return 0; /* a second SSL_shutdown() would read */
+    before_call();
+    int r = SSL_shutdown(engine->ssl);
+    if (r < 0)
+        return classify(engine, r, NET_STAGE_IO, ret_error);
+    engine->notified = true;
+    return 0;
+}
+
+bool tls_engine_pending(const struct tls_engine *engine)
+{
+    if (engine->failed || engine->end_waits)
+        return true;
+    return !engine->drained && SSL_has_pending(engine->ssl);
+}
+
+bool tls_engine_write_blocked(const struct tls_engine *engine)
+{
+    return engine->write_blocked;
+}
+
+bool tls_engine_can_half_close(const struct tls_engine *engine)
+{
+    return SSL_version(engine->ssl) >= TLS1_3_VERSION;
+}

@@ -1,0 +1,57 @@
+#pragma once
+/*
+ * tls_engine: one TLS client session on a connected, non-blocking socket: an SSL, with every call
+ * classified. It does not wait and knows no loop.
+ *
+ * SIGPIPE must be ignored by the process: OpenSSL writes with write(2).
+ *
+ * Threads:   one at a time; it may move between calls, with everything it has buffered.
+ * Ownership: the fd is borrowed; the trust snapshot is needed by tls_engine_new() only.
+ * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
+ * tells why and nothing more must be called but tls_engine_free().
+ */
+#include "net/error.h"
+#include "net/stream.h"
+#include "net/trust.h"
+
+enum {
+    TLS_E_WANT_READ = 1, /* again when the socket is readable */
+    TLS_E_WANT_WRITE,    /* … writable */
+    TLS_E_END,           /* close_notify was received */
+    TLS_E_FAILED,
+};
+
+struct tls_request {
+    const char *server_name; /* dNSName or literal; may be "" when verify is false */
+    bool verify, min_tls13;
+    const unsigned char *alpn; /* wire form */
+    size_t n_alpn;
+};
+
+/* Whether a server name may be used for verification and SNI: not empty (but when unverified), no
+ * leading dot, at most 253 bytes, ASCII. Returns NULL, or why not. */
+const char *tls_server_name_fault(const char *server_name, bool verify);
+
+NODISCARD int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
+                             const struct tls_request *request, int fd);
+struct tls_engine *tls_engine_free(struct tls_engine *engine);
+
+/* Returns 0 when it is complete (and verified, if that was asked for). */
+NODISCARD int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error);
+/* Fills the buffer as far as that is possible without waiting. Returns 0 with *ret_n > 0. */
+NODISCARD int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *ret_n,
+                              struct net_error *ret_error);
+/* Returns 0 with 0 < *ret_n <= n. After WANT_*, and after a part was taken, the next call must
+ * begin with the bytes not taken and must not be shorter than what remained. */
+NODISCARD int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
+                               struct net_error *ret_error);
+/* Send close_notify. A record that is half sent must be finished first, by tls_engine_write(). */
+NODISCARD int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_error);
+/* Another read is worth trying although the socket shows nothing. */
+bool tls_engine_pending(const struct tls_engine *engine);
+/* A record is half sent. */
+bool tls_engine_write_blocked(const struct tls_engine *engine);
+bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC 8446 6.1 */
+
+/* What is known after the handshake. */
+NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine);

@@ -1,0 +1,90 @@
+#include "net/tls_internal.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The peer's alerts are reasons from here on (openssl/ssl.h: SSL_AD_REASON_OFFSET). */
+static bool is_alert(unsigned long code)
+{
+    int reason = ERR_GET_REASON(code);
+    return ERR_GET_LIB(code) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET &&
+           reason <= SSL_AD_REASON_OFFSET + 255;
+}
+
+static void alert_text(unsigned long code, char *text, size_t n_text)
+{
+    const char *words = SSL_alert_desc_string_long(ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET);
+    if (!words || strcmp(words, "unknown") == 0)
+        words = ERR_reason_error_string(code);
+    snprintf(text, n_text, "%s", words ? words : "unknown");
+}
+
+/* What OpenSSL's words mean for somebody who wants the connection to work. */
+static const char *hint(unsigned long code)
+{
+    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+        return NULL;
+    switch (ERR_GET_REASON(code)) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_RECORD_LENGTH_MISMATCH:
+        return "the peer does not speak TLS on this port";
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return "the peer closed the connection without ending TLS";
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_NO_PROTOCOLS_AVAILABLE:
+        return "no common TLS version";
+    default:
+        return NULL;
+    }
+}
+
+static void library_text(unsigned long code, const char *data, char *text, size_t n_text)
+{
+    const char *words = ERR_reason_error_string(code), *help = hint(code);
+    if (!words)
+        words = "unknown error";
+    if (help)
+        snprintf(text, n_text, "%s (%s)", help, words);
+    else if (data && *data)
+        snprintf(text, n_text, "%s: %s", words, data);
+    else
+        snprintf(text, n_text, "%s", words);
+}
+
+void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno)
+{
+    const char *data = NULL;
+    int flags = 0;
+    /* the oldest error is the cause, later ones are what followed */
+    unsigned long code = ERR_peek_error_all(NULL, NULL, NULL, &data, &flags);
+
+    error->stage = stage;
+    error->cause = stage == NET_STAGE_TLS ? NET_TLS_HANDSHAKE : NET_TLS_IO;
+    error->sys_errno = 0;
+    error->alert[0] = '\0';
+    error->library[0] = '\0';
+    if (code && ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
+        error->cause = NET_SYSTEM;
+        error->sys_errno = ENOMEM;
+    } else if (ssl_error == SSL_ERROR_SYSCALL && sys_errno != 0) {
+        error->cause = NET_SYSTEM;
+        error->sys_errno = sys_errno;
+    } else if (!code) {
+        snprintf(error->library, sizeof(error->library),
+                 "the peer closed the connection without ending TLS");
+    } else {
+        if (stage == NET_STAGE_TLS && ERR_GET_LIB(code) == ERR_LIB_SSL &&
+            ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+            error->cause = NET_TLS_VERIFY;
+        if (is_alert(code))
+            alert_text(code, error->alert, sizeof(error->alert));
+        library_text(code, flags & ERR_TXT_STRING ? data : NULL, error->library,
+                     sizeof(error->library));
+    }
+    ERR_clear_error();
+}

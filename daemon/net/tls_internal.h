@@ -1,0 +1,30 @@
+#pragma once
+/*
+ * tls_internal: what the tls* files share and nobody else sees, for OpenSSL stays in them.
+ *
+ * Threads:   as tls_engine and trust.
+ * Ownership: nothing of its own.
+ */
+#include <openssl/ssl.h>
+
+#include "net/tls_engine.h"
+
+struct tls_engine {
+    SSL *ssl;
+    bool verify;
+    bool drained;       /* the last read found nothing complete */
+    bool write_blocked; /* a record is half sent */
+    bool notified;      /* close_notify is out */
+    bool end_waits;     /* close_notify was found behind data */
+    bool failed;
+    struct net_error *failure;      /* the failure, when it was found behind data */
+    struct net_error *verify_error; /* where the verify callback writes, during a handshake */
+};
+
+SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
+
+/* RFC 2253 text of a distinguished name, ASCII with escapes, cut where it does not fit. */
+void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
+/* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
+ * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
+void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno);
