@@ -6,13 +6,15 @@
  * who does not read is not sent to. Both name the same label as thread, as the socket belongs to
  * one. Bytes travel as base64, so any will do.
  *
- * The end: our input's end becomes the half close (option 1); the peer's end, a failure of either
- * direction or of standard output ends the process, wherever the other thread stands: the
- * connection to the broker ends with it, and the socket.
+ * The end: our input's end becomes the half close (option 1); when sending fails, receiving goes on
+ * to its end all the same. The peer's end, or a failure of receiving or of standard output, ends
+ * the process wherever the other thread stands: the connection to the broker ends with it, and the
+ * socket.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +31,7 @@ struct join {
     int64_t socket;
     struct tcpb_thread label;
     pthread_mutex_t lock; /* who ends the process first, ends it alone */
+    atomic_int send_status;
 };
 
 _Noreturn static void end(struct join *join, int status)
@@ -93,7 +96,7 @@ static void *receive(void *userdata)
         tcpb_reply_free(reply);
         if (closed) {
             close_orderly(join);
-            end(join, EXIT_OK);
+            end(join, atomic_load(&join->send_status));
         }
     }
 }
@@ -204,8 +207,10 @@ static int run(struct cli *cli)
         talk("cannot make a thread: %s", strerrordesc_np(r));
         return EXIT_ERROR;
     }
+    /* what the peer said before it broke off is still to be printed; receiving ends by itself then
+     */
     if (send_input(&join, &error))
-        end_error(&join, &error);
+        atomic_store(&join.send_status, talk_error(cli, &error, NULL));
     pthread_join(receiver, NULL); /* it ends the process */
     return EXIT_OK;
 }

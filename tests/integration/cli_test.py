@@ -1,0 +1,379 @@
+"""The command: against a broker of a few lines that says what a test wants to hear, and against the real daemon."""
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import harness  # noqa: E402
+
+
+def command_path():
+    path = os.environ.get("TCPBROKER")
+    if not path:
+        daemon = os.environ.get("TCPBROKERD", os.path.join(harness.ROOT, "build", "release", "daemon", "tcpbrokerd"))
+        path = os.path.join(os.path.dirname(daemon), "..", "cli", "tcpbroker")
+    if not os.access(path, os.X_OK):
+        raise unittest.SkipTest(f"no command at {path}; build it or set TCPBROKER")
+    return path
+
+
+def environment():
+    return {name: value for name, value in os.environ.items() if name not in ("TCPBROKER_SOCKET", "XDG_RUNTIME_DIR")}
+
+
+def run(socket_path, *words, stdin=b""):
+    return subprocess.run([command_path(), "--socket", socket_path, *words], input=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=harness.seconds(20), env=environment())
+
+
+class Failure(Exception):
+    def __init__(self, code, symbol, stage, message="it did not work"):
+        super().__init__(message)
+        self.error = {"code": code, "message": message,
+                      "data": {"symbol": symbol, "stage": stage, "retryable": False, "attempts": []}}
+
+
+class FakeBroker:
+    """handlers: {method: function(params) -> result}; each request has its own thread."""
+
+    def __init__(self, **handlers):
+        self.handlers = handlers
+        self.folder = tempfile.mkdtemp(prefix="tcpbroker-cli-")
+        self.path = os.path.join(self.folder, "s")
+        self.seen = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(8)
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *unused):
+        self.listener.close()
+        shutil.rmtree(self.folder)
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        lock, threads = threading.Lock(), []
+        for line in client.makefile("rb"):
+            threads.append(threading.Thread(target=self.answer, args=(client, json.loads(line), lock), daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        client.close()
+
+    def answer(self, client, request, lock):
+        params = request.get("params")
+        self.seen.append((request["method"], params))
+        answer = {"jsonrpc": "2.0", "id": request["id"]}
+        try:
+            answer["result"] = self.handlers[request["method"].replace(".", "_")](params)
+        except Failure as failure:
+            answer["error"] = failure.error
+        with lock:
+            try:
+                client.sendall(json.dumps(answer).encode() + b"\n")
+            except OSError:
+                pass  # the command has ended; it need not wait for all answers
+
+
+CONNECTED = {"socket": 5, "remote_address": "127.0.0.1", "remote_port": 9, "local_address": "127.0.0.1",
+             "local_port": 1000, "timing_us": {"resolve": 1, "connect": 2, "handshake": 3, "total": 6}}
+
+
+class Echo:
+    """What a connection to an echo server looks like through the broker."""
+
+    def __init__(self, partial=True):
+        self.data, self.ended, self.partial = b"", False, partial
+        self.changed = threading.Condition()
+
+    def send(self, params):
+        data = base64.b64decode(params["data_base64"], validate=True)
+        with self.changed:
+            self.data += data
+            self.changed.notify()
+        return {"sent": len(data)}
+
+    def receive(self, params):
+        with self.changed:
+            self.changed.wait_for(lambda: self.data or self.ended)
+            data, self.data = self.data[:params["max_bytes"]], self.data[params["max_bytes"]:]
+        more = {} if data else {"closed": True}
+        return {"received": len(data), "data_base64": base64.b64encode(data).decode(), **more}
+
+    def close(self, params):
+        if params.get("option", 0) == 1:
+            with self.changed:
+                self.ended = True
+                self.changed.notify()
+            if not self.partial:
+                raise Failure(-1018, "TLS_NO_PARTIAL_CLOSE", "tls")
+        return {"status": 0, "discarded": 0}
+
+    def broker(self, **more):
+        return FakeBroker(**{"TCPConnect": lambda params: CONNECTED, "TCPSend": self.send, "TCPReceive": self.receive,
+                             "TCPClose": self.close, **more})
+
+
+class Call(unittest.TestCase):
+    def sent(self, *words):
+        with FakeBroker(TCPConnect=lambda params: {}, Broker_Cancel=lambda params: {}) as broker:
+            done = run(broker.path, "call", *words)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"{}\n", b""))
+            params = dict(broker.seen[0][1])
+            if "thread" in params and not any("thread" in word for word in words):
+                self.assertRegex(params.pop("thread"), r"^\d+\.\d+$")
+            return params
+
+    def test_words_are_typed_by_the_table(self):
+        self.assertEqual(self.sent("TCPConnect", "hostname=h", "port=7", "secure=yes", "verify=false", "timeout_ms=20",
+                                   "alpn=h2,http/1.1", "family=ipv6", "thread=9"),
+                         {"hostname": "h", "port": "7", "secure": True, "verify": False, "timeout_ms": 20,
+                          "alpn": ["h2", "http/1.1"], "family": "ipv6", "thread": "9"})
+        self.assertEqual(self.sent("TCPConnect", "hostname=a=b", "service=smtp", "thread:=9", "alpn:=[\"x\"]"),
+                         {"hostname": "a=b", "port": "smtp", "thread": 9, "alpn": ["x"]})
+        self.assertEqual(self.sent("Broker.Cancel", "id=12"), {"id": 12})
+        self.assertEqual(self.sent("Broker.Cancel", "id=x12"), {"id": "x12"})
+        self.assertEqual(self.sent("TCPConnect", "--json", '{"hostname": "h",\n "port": 7}'), {"hostname": "h", "port": 7})
+
+    def test_wrong_words_are_not_sent(self):
+        with FakeBroker() as broker:
+            for words, text in ((["TCPConect"], b"TCPConnect?"), (["TCPConnect", "hostnme=x"], b"hostname?"),
+                                (["TCPConnect", "secure=maybe"], b"true or false"), (["TCPConnect", "timeout_ms=1.5"], b"1.5"),
+                                (["TCPConnect", "family=ipv5"], b"ipv5"), (["TCPConnect", "x"], b"name=value"),
+                                (["TCPConnect", "port=1", "service=2"], b"twice"), (["TCPConnect", "port:={"], b"JSON"),
+                                (["TCPConnect", "port=1", "--json", "{}"], b"either"), ([], b"METHOD"),
+                                (["TCPConnect", "--jsn"], b"--jsn"), (["-", "x"], b"standard input")):
+                done = run(broker.path, "call", *words)
+                self.assertEqual((done.returncode, done.stdout), (2, b""), words)
+                self.assertIn(text, done.stderr, words)
+            self.assertEqual(broker.seen, [])
+
+    def test_lines_are_passed_through(self):
+        with FakeBroker(Broker_List=lambda params: {"n": params["n"]}) as broker:
+            lines = [json.dumps({"jsonrpc": "2.0", "id": n, "method": "Broker.List", "params": {"n": n}}) for n in range(50)]
+            done = run(broker.path, "call", "-", stdin="\n".join(lines).encode())
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            answers = sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda answer: answer["id"])
+            self.assertEqual([answer["result"]["n"] for answer in answers], list(range(50)))
+
+
+class ExitStatus(unittest.TestCase):
+    def test_by_stage(self):
+        for failure, status in ((Failure(-10013, "EACCES", "policy"), 3), (Failure(-11001, "HOST_NOT_FOUND", "resolve"), 4),
+                                (Failure(-10061, "ECONNREFUSED", "connect"), 5), (Failure(-33010, "TLS_VERIFY", "tls"), 6),
+                                (Failure(-10060, "ETIMEDOUT", "connect"), 7), (Failure(-32602, "INVALID_PARAMS", "request"), 1)):
+            def fail(params, failure=failure):
+                raise failure
+            with FakeBroker(TCPConnect=fail) as broker:
+                done = run(broker.path, "call", "TCPConnect")
+                data = failure.error["data"]
+                self.assertEqual((done.returncode, done.stdout), (status, b""))
+                self.assertEqual(done.stderr.decode(),
+                                 f"tcpbroker: it did not work [{data['symbol']}, {data['stage']}]\n")
+                self.assertEqual(run(broker.path, "connect", "localhost", "1").returncode, status)
+                done = run(broker.path, "--json", "call", "TCPConnect")
+                self.assertEqual((done.returncode, done.stdout), (status, b""))
+                self.assertEqual(json.loads(done.stderr), {"error": failure.error})
+
+    def test_no_daemon(self):
+        for words in (["ls"], ["stats"], ["call", "Broker.List"], ["connect", "h", "1"], ["call", "-"]):
+            done = run("/nowhere/at/all", *words)
+            self.assertEqual((done.returncode, done.stdout), (69, b""))
+            self.assertIn(b"tcpbroker.socket", done.stderr)
+            done = run("/nowhere/at/all", "--json", *words)
+            self.assertEqual(json.loads(done.stderr)["error"]["data"]["symbol"], "NO_DAEMON")
+
+    def test_terminal_control_is_not_printed(self):
+        def fail(params):
+            raise Failure(-10061, "ECONNREFUSED", "connect", "bad \x1b[2J thing\r\n")
+        with FakeBroker(Broker_List=fail) as broker:
+            self.assertEqual(run(broker.path, "ls").stderr, b"tcpbroker: bad ?[2J thing?? [ECONNREFUSED, connect]\n")
+
+    def test_full_output(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([command_path(), "errors"], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
+
+class Connect(unittest.TestCase):
+    def test_bytes_of_all_kinds_both_ways(self):
+        data = bytes(range(256)) * 2000
+        with Echo().broker() as broker:
+            done = run(broker.path, "connect", "localhost", "9", stdin=data)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual(done.stdout, data)
+            labels = {params["thread"] for _, params in broker.seen}
+            self.assertEqual(len(labels), 1)
+            self.assertIn(("TCPClose", {"socket": 5, "option": 1, "thread": labels.pop()}), broker.seen)
+
+    def test_no_half_close_with_tls_1_2(self):
+        with Echo(partial=False).broker() as broker:
+            done = run(broker.path, "connect", "--tls", "localhost", "9", stdin=b"x")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"x", b""))
+
+    def test_options(self):
+        with Echo().broker() as broker:
+            done = run(broker.path, "connect", "h", "9", "--tls", "--no-verify", "--server-name=n", "--timeout", "1.5", "-v")
+            self.assertEqual((done.returncode, done.stdout), (0, b""))
+            self.assertIn(b"connected to 127.0.0.1 port 9", done.stderr)
+            params = broker.seen[0][1]
+            del params["thread"]
+            self.assertEqual(params, {"hostname": "h", "port": 9, "secure": True, "verify": False, "server_name": "n",
+                                      "timeout_ms": 1500})
+            done = run(broker.path, "connect", "h", "9", "--json")
+            self.assertEqual(json.loads(done.stderr), CONNECTED)
+            for words in (["h"], ["h", "9", "x"], ["h", "9", "--no-verify"], ["h", "9", "--timeout", "x"],
+                          ["h", "9", "--timeout", "nan"], ["h", "9", "--tls=1"], ["h", "9", "--server-name"]):
+                self.assertEqual(run(broker.path, "connect", *words).returncode, 2, words)
+
+    def test_the_peers_end_does_not_wait_for_our_input(self):
+        with Echo().broker(TCPReceive=lambda params: {"received": 0, "data_base64": "", "closed": True}) as broker:
+            process = subprocess.Popen([command_path(), "-S", broker.path, "connect", "h", "9"], stdin=subprocess.PIPE)
+            self.assertEqual(process.wait(harness.seconds(10)), 0)
+            process.stdin.close()
+
+    def test_what_came_before_a_failed_send_is_printed(self):
+        echo, failed = Echo(), threading.Event()
+
+        def send(params):
+            failed.set()
+            raise Failure(-10054, "ECONNRESET", "io")
+
+        def receive(params):
+            failed.wait(10)
+            with echo.changed:
+                echo.data, echo.ended, last = b"", True, not echo.ended
+            return {"received": 2, "data_base64": "aGk="} if last else {"received": 0, "data_base64": "", "closed": True}
+        with echo.broker(TCPSend=send, TCPReceive=receive) as broker:
+            done = run(broker.path, "connect", "h", "9", stdin=b"x")
+            self.assertEqual((done.returncode, done.stdout), (1, b"hi"))
+            self.assertIn(b"[ECONNRESET, io]", done.stderr)
+
+    def test_a_failure_in_the_middle(self):
+        def fail(params):
+            raise Failure(-33011, "TLS_IO", "io", "the stream was cut off")
+        with Echo().broker(TCPReceive=fail) as broker:
+            done = run(broker.path, "connect", "h", "9")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"cut off [TLS_IO, io]", done.stderr)
+
+
+class Listing(unittest.TestCase):
+    ROW = {"socket": 3, "state": "connected", "owner": "1.2", "session": 1, "uid": 0, "pid": 77, "hostname": "h\x1bx",
+           "remote_address": "::1", "remote_port": 443, "secure": True, "verified": False, "bytes_in": 1, "bytes_out": 2,
+           "age_ms": 61000}
+
+    def test_ls(self):
+        with FakeBroker(Broker_List=lambda params: {"sockets": [self.ROW]}) as broker:
+            lines = run(broker.path, "ls").stdout.decode().splitlines()
+            self.assertEqual(lines[0].split()[0], "SOCKET")
+            self.assertEqual(lines[1].split(),
+                             ["3", "1m01s", "0", "77", "1.2", "connected", "UNVERIFIED", "1", "2", "h?x", "([::1])", "443"])
+            self.assertEqual(run(broker.path, "ls", "--no-header").stdout.decode().splitlines(), lines[1:])
+            self.assertEqual(json.loads(run(broker.path, "ls", "--json").stdout), {"sockets": [self.ROW]})
+
+    def test_errors_and_help_need_no_broker(self):
+        table = json.loads(run("/nowhere", "errors", "--json").stdout)["errors"]
+        self.assertIn((-10061, "ECONNREFUSED"), {(row["code"], row["symbol"]) for row in table})
+        self.assertEqual(len(run("/nowhere", "errors").stdout.splitlines()), len(table) + 1)
+        self.assertIn(b"hostname", run("/nowhere", "help", "TCPConnect").stdout)
+        self.assertEqual(run("/nowhere", "help", "connect").stdout, run("/nowhere", "connect", "--help").stdout)
+        self.assertEqual(run("/nowhere", "help", "nonsense").returncode, 2)
+        self.assertEqual(run("/nowhere").returncode, 2)
+        self.assertEqual(run("/nowhere", "nonsense").returncode, 2)
+        self.assertIsNone(json.loads(run("/nowhere", "version", "--json").stdout)["daemon"])
+
+
+class EchoServer:
+    """A real TCP echo server on loopback for one connection at a time."""
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = str(self.listener.getsockname()[1])
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+        return self
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            with client:
+                while data := client.recv(65536):
+                    client.sendall(data)
+
+    def __exit__(self, *unused):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(5)
+
+
+class RealDaemon(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = cls.enterClassContext(harness.Daemon())
+        cls.path = cls.daemon.socket_path
+
+    def test_connect(self):
+        data = os.urandom(300000)
+        with EchoServer() as server:
+            done = run(self.path, "connect", "127.0.0.1", server.port, stdin=data)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual(done.stdout, data)
+
+    def test_refused(self):
+        with EchoServer() as server:
+            port = server.port
+        done = run(self.path, "connect", "127.0.0.1", port)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn(b"[ECONNREFUSED, connect]", done.stderr)
+
+    def test_calls_of_all_kinds(self):
+        hello = json.loads(run(self.path, "call", "Broker.Hello", "client=cli_test").stdout)
+        self.assertEqual(hello["protocol"], 1)
+        self.assertEqual(json.loads(run(self.path, "version", "--json").stdout)["daemon"], hello["version"])
+        self.assertEqual(run(self.path, "call", "TCPGetMyPort", "socket=99").returncode, 1)
+        self.assertIn("clients_total", json.loads(run(self.path, "stats", "--json").stdout))
+        self.assertEqual(run(self.path, "stats").returncode, 0)
+        self.assertEqual(run(self.path, "ls").returncode, 0)
+
+    def test_a_session_in_lines(self):
+        with EchoServer() as server:
+            lines = [{"jsonrpc": "2.0", "id": "c", "method": "TCPConnect", "params": ["127.0.0.1", int(server.port)]},
+                     {"jsonrpc": "2.0", "id": "l", "method": "Broker.Stats"}]
+            done = run(self.path, "call", "-", stdin="".join(json.dumps(line) + "\n" for line in lines).encode())
+            answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+            self.assertEqual((done.returncode, set(answers)), (0, {"c", "l"}))
+            self.assertGreater(answers["c"]["result"]["socket"], 0)
+
+    def test_table_of_errors_is_the_daemons(self):
+        ours = json.loads(run(self.path, "errors", "--json").stdout)["errors"]
+        theirs = json.loads(run(self.path, "call", "Broker.Errors").stdout)["errors"]
+        self.assertEqual(ours, theirs)
+
+
+if __name__ == "__main__":
+    unittest.main()
