@@ -98,9 +98,8 @@ static int give_typed(struct tcpb_reply *reply, struct tcpb_reply **ret_reply,
     int r = 0;
     if (tcpb_reply_failed(reply, &failure))
         r = error_copy(error, &failure);
-    else if (ret_result && !(result = tcpb_reply_result(reply)))
-        r = error_local(error, TCPB_LOCAL_PROTOCOL, 0, "the result of %s does not fit: %.200s",
-                        method_infos[reply->method].name, tcpb_reply_json(reply));
+    else if (ret_result)
+        r = reply_result(reply, &result, error);
     if (r || !ret_reply) {
         tcpb_reply_free(reply);
         return r;

@@ -246,38 +246,42 @@ static struct pending *take_longest(struct tcpb *broker)
     return longest ? take_pending(broker, longest->reply->id) : NULL;
 }
 
-static bool is_notification(const char *line, size_t n)
+/* A later daemon may have more to tell than answers. Returns 0, 1: it is nothing of the kind, or
+ * -ENOMEM. */
+static int check_notification(const char *line, size_t n)
 {
     struct json_fault fault;
     struct json *json;
-    if (json_parse(&json, line, n, 64, &fault))
-        return false;
+    int r = json_parse(&json, line, n, 64, &fault);
+    if (r)
+        return r;
     bool is =
         json_type(json) == JSON_OBJECT && json_member(json, "method") && !json_member(json, "id");
     json_free(json);
-    return is;
+    return is ? 0 : 1;
 }
 
-/* Whose answer is it? Leaves *ret_pending NULL for a line to ignore. Returns false when the line is
- * nonsense. */
-static bool find_pending(struct tcpb *broker, const char *line, size_t n,
-                         struct pending **ret_pending)
+/* Whose answer is it? Leaves *ret_pending NULL for a line to ignore. Returns 0, > 0: the line is
+ * nonsense, or -ENOMEM. */
+static int find_pending(struct tcpb *broker, const char *line, size_t n,
+                        struct pending **ret_pending)
 {
     struct answer answer = {0};
     int64_t id;
     *ret_pending = NULL;
     if (reply_peek_id(line, n, &id)) {
         *ret_pending = take_pending(broker, id);
-        return *ret_pending != NULL;
+        return *ret_pending ? 0 : 1;
     }
-    if (answer_parse(&answer, line, n))
-        return is_notification(line, n); /* a later daemon may have more to tell */
+    int r = answer_parse(&answer, line, n);
+    if (r)
+        return r < 0 ? r : check_notification(line, n);
     if (answer.id.kind == PROTO_ID_INTEGER)
         *ret_pending = take_pending(broker, answer.id.number);
     else if (answer.id.kind == PROTO_ID_NULL && !answer.result)
         *ret_pending = take_longest(broker);
     answer_deinit(&answer);
-    return *ret_pending != NULL;
+    return *ret_pending ? 0 : 1;
 }
 
 static void dispatch(struct tcpb *broker)
@@ -287,11 +291,12 @@ static void dispatch(struct tcpb *broker)
     struct pending *pending;
     int r = 0;
     while (!broker->failed && (r = frame_next(&broker->input, &line, &n)) == 0) {
-        if (!find_pending(broker, line, n, &pending)) {
+        r = find_pending(broker, line, n, &pending);
+        if (r > 0)
             fail(broker, TCPB_LOCAL_PROTOCOL, 0, "that is no answer of a broker: %.*s",
                  (int)(n < 80 ? n : 80), line);
-            return;
-        }
+        if (r)
+            break;
         if (!pending)
             continue;
         reply_fill(pending->reply, line, n);

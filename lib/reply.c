@@ -98,15 +98,33 @@ bool tcpb_reply_failed(const struct tcpb_reply *reply, struct tcpb_error *error)
     return true;
 }
 
-const void *tcpb_reply_result(struct tcpb_reply *reply)
+int reply_result(struct tcpb_reply *reply, const void **ret_result, struct tcpb_error *error)
 {
     const struct field_table *table = method_infos[reply->method].result;
     struct field_fault fault;
-    if (reply->result || !reply->answer.result || !table)
-        return reply->result;
-    void *result = json_arena_alloc(&reply->answer.arena, table->size);
-    if (result && fields_read(table, reply->answer.result, &reply->answer.arena, FIELDS_LENIENT,
-                              result, &fault) == 0)
+    if (!reply->result) {
+        if (!reply->answer.result || !table)
+            return error_local(error, TCPB_LOCAL_PROTOCOL, 0,
+                               "the answer has no result of a known method");
+        void *result = json_arena_alloc(&reply->answer.arena, table->size);
+        if (!result)
+            return error_memory(error);
+        int r = fields_read(table, reply->answer.result, &reply->answer.arena, FIELDS_LENIENT,
+                            result, &fault);
+        if (r < 0)
+            return error_memory(error);
+        if (r > 0)
+            return error_local(error, TCPB_LOCAL_PROTOCOL, 0,
+                               "the result of %s does not fit: %s must be %s",
+                               method_infos[reply->method].name, fault.param, fault.expected);
         reply->result = result;
-    return reply->result;
+    }
+    *ret_result = reply->result;
+    return 0;
+}
+
+const void *tcpb_reply_result(struct tcpb_reply *reply)
+{
+    const void *result = NULL;
+    return reply_result(reply, &result, NULL) ? NULL : result;
 }

@@ -26,5 +26,8 @@ void reply_fill(struct tcpb_reply *reply, const char *line, size_t n);
 /* Read the line. Returns 0 also for an answer that is an error. */
 int reply_read(struct tcpb_reply *reply, struct tcpb_error *error);
 
+/* The result as its method's struct, in the reply. TCPB_LOCAL_PROTOCOL when it does not fit. */
+int reply_result(struct tcpb_reply *reply, const void **ret_result, struct tcpb_error *error);
+
 /* The id of an answer line without reading all of it, where the daemon writes it first. */
 bool reply_peek_id(const char *line, size_t n, int64_t *ret_id);
