@@ -533,6 +533,11 @@ class TestCase(unittest.TestCase):
         """Call, and the answer must be this error; its data is returned."""
         return self.check_error(self.client.error(method, params, **kw), code, symbol, stage, retryable)
 
+    def check_end(self, result):
+        """The answer to a receive after the peer's orderly end."""
+        self.assertEqual((result["received"], result.get("closed")), (0, True), result)
+        self.assertIn(result.get("data", result.get("data_base64", "")), ("", None))
+
     def check_stats(self, name, value):
         wait_until(lambda: self.client.call("Broker.Stats")[name] == value, 5, f"{name} being {value}")
 
