@@ -26,6 +26,18 @@ static struct pending *pending_free(struct pending *pending)
     return NULL;
 }
 
+static struct pending *pending_new(int64_t id, enum method method, tcpb_callback callback,
+                                   void *userdata)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+    if (!pending)
+        return NULL;
+    pending->reply = reply_new(id, method);
+    pending->callback = callback;
+    pending->userdata = userdata;
+    return pending->reply ? pending : pending_free(pending);
+}
+
 /* Call the callback and free the pending. */
 static void complete(struct tcpb *broker, struct pending *pending, const struct tcpb_error *failure)
 {
@@ -82,6 +94,18 @@ struct tcpb *tcpb_close(struct tcpb *broker)
     return connection_free(broker);
 }
 
+/* Takes the pending: it is the connection's, or freed on failure. */
+static int submit(struct tcpb *broker, struct pending *pending, const struct writer *line,
+                  struct tcpb_error *error)
+{
+    pthread_mutex_lock(&broker->lock);
+    int r = connection_send(broker, pending, line, error);
+    pthread_mutex_unlock(&broker->lock);
+    if (r)
+        pending_free(pending);
+    return r;
+}
+
 int tcpb_submit(struct tcpb *broker, const char *method, const char *params, tcpb_callback callback,
                 void *userdata, int64_t *ret_id, struct tcpb_error *error)
 {
@@ -92,26 +116,13 @@ int tcpb_submit(struct tcpb *broker, const char *method, const char *params, tcp
         return error_local(error, TCPB_LOCAL_ARGUMENT, 0, "there is no callback (NULL)");
     int64_t id = call_next_id(broker);
     struct writer line = WRITER_INIT;
-    struct pending *pending = NULL;
     r = request_raw(&line, id, method, params, error);
     if (r == 0) {
-        pending = calloc(1, sizeof(*pending));
-        struct tcpb_reply *reply = pending ? reply_new(id, method_by_name(method)) : NULL;
-        if (reply) {
-            pending->reply = reply;
-            pending->callback = callback;
-            pending->userdata = userdata;
-            pthread_mutex_lock(&broker->lock);
-            r = connection_send(broker, pending, &line, error);
-            pthread_mutex_unlock(&broker->lock);
-        } else {
-            r = error_memory(error);
-        }
+        struct pending *pending = pending_new(id, method_by_name(method), callback, userdata);
+        r = pending ? submit(broker, pending, &line, error) : error_memory(error);
     }
     if (r == 0 && ret_id)
         *ret_id = id;
-    if (r && pending)
-        pending_free(pending);
     writer_deinit(&line);
     return r;
 }

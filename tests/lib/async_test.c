@@ -186,6 +186,50 @@ TEST(async, full_buffers_both_ways)
     fake_stop(&fake);
 }
 
+/* Refuses a line for its length, as a daemon does that could not read its id, then answers the
+ * other two. */
+static void serve_refusal(int fd, struct fake *fake)
+{
+    static const char refusal[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"too long\"}}\n";
+    FILE *in = fdopen(dup(fd), "r");
+    char *line = NULL;
+    size_t n = 0;
+    long long ids[3];
+    (void)fake;
+    for (int i = 0; i < 3; i++) {
+        CHECK(fake_line(in, &line, &n));
+        ids[i] = fake_id(line);
+    }
+    CHECK(fake_write(fd, refusal, sizeof(refusal) - 1));
+    fake_answer(fd, ids[0], "{\"sockets\":[]}");
+    fake_answer(fd, ids[2], "{\"sockets\":[]}");
+    while (fake_line(in, &line, &n)) {
+    }
+    free(line);
+    fclose(in);
+}
+
+TEST(async, a_refusal_without_id_is_that_of_the_longest)
+{
+    struct fake fake;
+    struct count first = {0}, second = {0}, third = {0};
+    fake_start(&fake, serve_refusal, NULL);
+    struct tcpb *broker = fake_open(&fake);
+    CHECK_INT(tcpb_submit(broker, "Broker.List", NULL, on_done, &first, NULL, NULL), 0);
+    CHECK_INT(tcpb_submit(broker, "Broker.List", "{\"long\":\"1234567890\"}", on_done, &second,
+                          NULL, NULL),
+              0);
+    CHECK_INT(tcpb_submit(broker, "Broker.List", NULL, on_done, &third, NULL, NULL), 0);
+    loop_until(broker, &third, 1);
+    CHECK_INT(first.done, 1);
+    CHECK_INT(second.failed, 1);
+    CHECK_INT(second.code, TCPB_E_INVALID_REQUEST);
+    CHECK_INT(third.done, 1);
+    tcpb_close(broker);
+    fake_stop(&fake);
+}
+
 static atomic_bool stop;
 
 static void *process_all_the_time(void *userdata)
