@@ -64,7 +64,10 @@ NODISCARD int stream_import(struct stream **ret_stream, struct connection **conn
                             void *context);
 NODISCARD int stream_export(struct stream **stream, struct connection **ret_connection);
 /* Close the fd now. graceful: TLS sends close_notify if that is possible without waiting. NULL is
- * fine, returns NULL. */
+ * fine, returns NULL. With bytes unread (TLS 1.3 session tickets are some) the kernel sends RST and
+ * what the peer has not read yet is lost: use stream_finish(), then read to the end, when it
+ * counts.
+ */
 struct stream *stream_free(struct stream *stream, bool graceful);
 /* The same with a reset: the peer sees RST (SO_LINGER 0). */
 struct stream *stream_abort(struct stream *stream);
