@@ -36,7 +36,7 @@ static void on_uv_timer(uv_timer_t *uv);
 
 /* The uv timer follows the earliest deadline; it is left alone when it fires too early, which is
  * cheaper than moving it. */
-static void arm(struct timers *timers)
+static void arm(struct timers *timers, uint64_t at_least_ms)
 {
     if (timers->n == 0) {
         int r = uv_timer_stop(&timers->uv);
@@ -44,7 +44,10 @@ static void arm(struct timers *timers)
         return;
     }
     uint64_t now = uv_now(timers->uv.loop), at = timers->heap[1]->at_ms;
-    int r = uv_timer_start(&timers->uv, on_uv_timer, at > now ? at - now : 0, 0);
+    uint64_t delay_ms = at > now ? at - now : 0;
+    if (delay_ms < at_least_ms)
+        delay_ms = at_least_ms;
+    int r = uv_timer_start(&timers->uv, on_uv_timer, delay_ms, 0);
     ASSERT(r == 0);
 }
 
@@ -66,12 +69,14 @@ static void on_uv_timer(uv_timer_t *uv)
     struct timers *timers = uv->data;
     uint64_t now = uv_now(uv->loop);
 
-    while (timers->n > 0 && timers->heap[1]->at_ms <= now) {
+    /* no more than there were: a timer that starts itself anew with no delay must not keep the
+     * loop from everything else */
+    for (size_t i = timers->n; i > 0 && timers->n > 0 && timers->heap[1]->at_ms <= now; i--) {
         struct timer *timer = timers->heap[1];
         remove_at(timers, 1);
         timer->on_expiry(timer);
     }
-    arm(timers);
+    arm(timers, 1); /* uv would call this again at once, in the same round */
 }
 
 int timers_init(struct timers *timers, uv_loop_t *uv)
@@ -115,7 +120,7 @@ int timers_start(struct timers *timers, struct timer *timer, uint64_t delay_ms,
     timers->n++;
     sift_up(timers, timers->n, timer);
     if (timer->position == 1)
-        arm(timers);
+        arm(timers, 0);
     return 0;
 }
 
@@ -125,5 +130,5 @@ void timers_stop(struct timers *timers, struct timer *timer)
         return;
     remove_at(timers, timer->position);
     if (timers->n == 0)
-        arm(timers);
+        arm(timers, 0);
 }

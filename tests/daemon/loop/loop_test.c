@@ -1,0 +1,118 @@
+#include "loop/loop.h"
+
+#include "support/test.h"
+
+enum { N_ROUNDS = 5000 };
+
+struct ball {
+    struct mail mail;
+    struct loop *loops[2];
+    int at, n_rounds;
+    struct loop *home;
+    struct mail arrived;
+    bool done;
+};
+
+static void on_ball(struct mail *mail)
+{
+    struct ball *ball = container_of(mail, struct ball, mail);
+    ASSERT_OWNER(ball->loops[ball->at]);
+    if (++ball->n_rounds == N_ROUNDS) {
+        loop_post(ball->home, &ball->arrived);
+        return;
+    }
+    ball->at = !ball->at;
+    loop_post(ball->loops[ball->at], &ball->mail);
+}
+
+static void on_arrived(struct mail *mail)
+{
+    struct ball *ball = container_of(mail, struct ball, arrived);
+    ball->done = true;
+    loop_stop(ball->home);
+}
+
+TEST(loop, ping_pong)
+{
+    struct ball ball = {.mail.deliver = on_ball, .arrived.deliver = on_arrived};
+    CHECK_INT(loop_new(&ball.home, "home", 0), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(loop_new(&ball.loops[i], "player", 0), 0);
+        CHECK_INT(loop_start(ball.loops[i]), 0);
+    }
+    loop_post(ball.loops[0], &ball.mail);
+    loop_run(ball.home);
+    CHECK(ball.done);
+    CHECK_INT(ball.n_rounds, N_ROUNDS);
+    for (int i = 0; i < 2; i++) {
+        loop_stop(ball.loops[i]);
+        loop_join(ball.loops[i]);
+        loop_free(ball.loops[i]);
+    }
+    loop_free(ball.home);
+}
+
+struct letter {
+    struct mail mail;
+    int number;
+    int *n_delivered, *last;
+    bool *in_order;
+};
+
+static void on_letter(struct mail *mail)
+{
+    struct letter *letter = container_of(mail, struct letter, mail);
+    if (letter->number != *letter->last + 1)
+        *letter->in_order = false;
+    *letter->last = letter->number;
+    (*letter->n_delivered)++;
+}
+
+TEST(loop, mail_in_the_box_is_delivered_in_order_when_it_stops)
+{
+    enum { N = 1000 };
+    static struct letter letters[N];
+    int n_delivered = 0, last = -1;
+    bool in_order = true;
+    struct loop *loop;
+    CHECK_INT(loop_new(&loop, "stops", 0), 0);
+    for (int i = 0; i < N; i++)
+        letters[i] = (struct letter){{.deliver = on_letter}, i, &n_delivered, &last, &in_order};
+    for (int i = 0; i < N / 2; i++)
+        loop_post(loop, &letters[i].mail);
+    CHECK_INT(n_delivered, 0); /* never inside loop_post() */
+    CHECK_INT(loop_start(loop), 0);
+    for (int i = N / 2; i < N - 1; i++)
+        loop_post(loop, &letters[i].mail);
+    loop_stop(loop);
+    loop_join(loop);
+    CHECK_INT(n_delivered, N - 1);
+    loop_post(loop, &letters[N - 1].mail); /* after the end: loop_free() delivers it */
+    loop_free(loop);
+    CHECK_INT(n_delivered, N);
+    CHECK(in_order);
+}
+
+struct counted {
+    struct loop *loop;
+    int n_iterations;
+};
+
+static void count_iteration(void *context)
+{
+    struct counted *counted = context;
+    if (++counted->n_iterations == 3)
+        loop_stop(counted->loop);
+    else
+        CHECK_INT(uv_async_send(&counted->loop->wakeup), 0);
+}
+
+TEST(loop, calls_each_iteration)
+{
+    struct counted counted = {0};
+    CHECK_INT(loop_new(&counted.loop, "iterates", 0), 0);
+    loop_on_iteration(counted.loop, count_iteration, &counted);
+    loop_run(counted.loop);
+    CHECK_INT(counted.n_iterations, 3);
+    loop_free(counted.loop);
+}
