@@ -1,9 +1,12 @@
 """TCPClose: complete, partial, abort; what the peer sees, what the other requests of the socket get."""
 import errno
+import os
 import ssl
-import threading
+import sys
 import time
-#HEAD
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
 import servers
 from ca import certificates
 from harness import SLOW, Elapsed, TestCase, main, wait_until
@@ -318,10 +321,8 @@ class Secure(CloseCase):
         server = self.use(servers.Server(tls=servers.tls13()))
         numbers = [self.client.connect(server.port, secure=True) for _ in range(30)]
         ids = [self.client.send("TCPClose", [number]) for number in numbers]
-        threads = threading.active_count()
         for id in ids:
             self.assertEqual(self.client.wait(id)["status"], 0)
-        self.assertGreater(threads, 0)
 
 
 if __name__ == "__main__":

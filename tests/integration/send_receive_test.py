@@ -1,16 +1,19 @@
 """TCPSend and TCPReceive: what is waited for, what is kept, what is refused; every byte arrives once and in order."""
 import base64
 import hashlib
+import os
+import sys
 import threading
 import time
-#HEAD
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
 import servers
 from ca import certificates
 from harness import SLOW, Elapsed, TestCase, main, seconds, wait_until
 
 
-class Streams(TestCase):
-    """The tests run twice: over plain TCP and (in a subclass) over TLS."""
+class StreamCase(TestCase):
 
     SECURE = False
 
@@ -38,6 +41,41 @@ class Streams(TestCase):
         self.client.call("Broker.Hello")
         time.sleep(0.05)
         self.assertFalse(self.client.answered(id))
+
+    def end(self, connection):
+        """The peer's orderly end."""
+        if self.SECURE:
+            connection.settimeout(0.3)
+            try:
+                connection.unwrap()
+            except OSError:
+                pass
+        else:
+            connection.shutdown(1)
+
+    def pending(self, number, n):
+        """True once n bytes came (an exact receive with a deadline consumes nothing before)."""
+        row, = [row for row in self.client.call("Broker.List")["sockets"] if row["socket"] == number]
+        return row["bytes_in"] >= n or self.client.answer(
+            self.receive_async(number, exact=500000, encoding="base64", timeout_ms=20)) is not None
+
+    def block(self, number):
+        """Send until a send waits: the peer does not read. Returns the running sends and all bytes in order."""
+        sends, data = [], b""
+        for i in range(100):
+            part = bytes([65 + i % 26]) * 300000
+            data += part
+            sends.append(self.client.send("TCPSend", [number, part.decode()]))
+            if len(sends) >= 3:
+                time.sleep(0.02 * SLOW)
+                self.client.call("Broker.Hello")
+                if not self.client.answered(sends[-3]):
+                    return sends, data
+        raise AssertionError("sends never wait")
+
+
+class Plain(StreamCase):
+    """All of this holds over TLS, too (class Secure)."""
 
     # -- what a receive waits for
 
@@ -138,17 +176,6 @@ class Streams(TestCase):
             self.assertEqual(message["result"]["data"], "no delimiter")
         self.check_end(self.receive(number))
 
-    def end(self, connection):
-        """The peer's orderly end."""
-        if self.SECURE:
-            connection.settimeout(0.3)
-            try:
-                connection.unwrap()
-            except OSError:
-                pass
-        else:
-            connection.shutdown(1)
-
     def test_the_end_is_told_again_and_again(self):
         number, connection = self.pair()
         connection.sendall(b"last")
@@ -236,12 +263,6 @@ class Streams(TestCase):
                 result = self.receive(number, exact=len(bad), encoding="base64")
                 self.assertEqual(base64.b64decode(result["data_base64"]), bad)
 
-    def pending(self, number, n):
-        """True once n bytes came (an exact receive with a deadline consumes nothing before)."""
-        row, = [row for row in self.client.call("Broker.List")["sockets"] if row["socket"] == number]
-        return row["bytes_in"] >= n or self.client.answer(
-            self.receive_async(number, exact=500000, encoding="base64", timeout_ms=20)) is not None
-
     def test_text_before_bytes_that_are_none(self):
         number, connection = self.pair()
         connection.sendall(b"text\n\xff\xff")
@@ -328,20 +349,6 @@ class Streams(TestCase):
         self.assertEqual(servers.read_exactly(connection, len(data)), data)
         for id in sends:
             self.client.wait(id)
-
-    def block(self, number):
-        """Send until a send waits: the peer does not read. Returns the running sends and all bytes in order."""
-        sends, data = [], b""
-        for i in range(100):
-            part = bytes([65 + i % 26]) * 300000
-            data += part
-            sends.append(self.client.send("TCPSend", [number, part.decode()]))
-            if len(sends) >= 3:
-                time.sleep(0.02 * SLOW)
-                self.client.call("Broker.Hello")
-                if not self.client.answered(sends[-3]):
-                    return sends, data
-        raise AssertionError("sends never wait")
 
     def test_sends_complete_in_order(self):
         number, connection = self.pair()
@@ -454,9 +461,7 @@ class Streams(TestCase):
         self.assertEqual(b"".join(received), b"".join(bytes([97 + i]) * 250000 for i in range(16)))
 
 
-class NonBlocking(Streams):
-    """Only what differs."""
-
+class NonBlocking(StreamCase):
     def test_receive_would_block(self):
         number, connection = self.pair()
         self.assertEqual(self.client.call("TCPBlock", [number, 1]), {"status": 0})
@@ -516,11 +521,7 @@ class NonBlocking(Streams):
         self.assertEqual(self.client.call("TCPSend", [number, "on"])["sent"], 2)
 
 
-for name in [name for name in vars(Streams) if name.startswith("test_")]:
-    setattr(NonBlocking, name, None)
-
-
-class Secure(Streams):
+class Secure(Plain):
     SECURE = True
 
     def test_a_secure_socket_always_sends_as_if_blocking(self):
