@@ -274,12 +274,12 @@ void dialer_post(struct dialers *dialers, struct dial **moved)
     *moved = NULL;
     /* the least busy; where the search begins goes round, so that ties do too */
     unsigned turn = atomic_fetch_add_explicit(&dialers->turn, 1, memory_order_relaxed);
-    struct dialer *best = NULL;
-    unsigned best_jobs = 0;
-    for (size_t i = 0; i < dialers->n; i++) {
+    struct dialer *best = &dialers->dialers[turn % dialers->n];
+    unsigned best_jobs = atomic_load_explicit(&best->n_jobs, memory_order_relaxed);
+    for (size_t i = 1; i < dialers->n; i++) {
         struct dialer *each = &dialers->dialers[(turn + i) % dialers->n];
         unsigned jobs = atomic_load_explicit(&each->n_jobs, memory_order_relaxed);
-        if (!best || jobs < best_jobs) {
+        if (jobs < best_jobs) {
             best = each;
             best_jobs = jobs;
         }

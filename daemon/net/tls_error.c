@@ -56,6 +56,15 @@ static void library_text(unsigned long code, const char *data, char *text, size_
         snprintf(text, n_text, "%s", words);
 }
 
+/* Empties the queue. Lack of memory may be anywhere in it: what failed for it adds its own. */
+static bool lacked_memory(void)
+{
+    bool lacked = false;
+    for (unsigned long code; (code = ERR_get_error());)
+        lacked |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return lacked;
+}
+
 void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno)
 {
     const char *data = NULL;
@@ -68,10 +77,7 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
     error->sys_errno = 0;
     error->alert[0] = '\0';
     error->library[0] = '\0';
-    if (code && ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
-        error->cause = NET_SYSTEM;
-        error->sys_errno = ENOMEM;
-    } else if (ssl_error == SSL_ERROR_SYSCALL && sys_errno != 0) {
+    if (ssl_error == SSL_ERROR_SYSCALL && sys_errno != 0) {
         error->cause = NET_SYSTEM;
         error->sys_errno = sys_errno;
     } else if (!code) {
@@ -86,5 +92,8 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
         library_text(code, flags & ERR_TXT_STRING ? data : NULL, error->library,
                      sizeof(error->library));
     }
-    ERR_clear_error();
+    if (lacked_memory()) {
+        error->cause = NET_SYSTEM;
+        error->sys_errno = ENOMEM;
+    }
 }
