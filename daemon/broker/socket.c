@@ -1,0 +1,348 @@
+#include "broker/socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/session.h"
+#include "broker/socket_internal.h"
+#include "util/log.h"
+
+static const char *const state_names[] = {
+    [SOCKET_CONNECTING] = "connecting",
+    [SOCKET_OPEN]       = "open",
+    [SOCKET_CLOSING]    = "closing",
+    [SOCKET_FAILED]     = "failed",
+};
+
+void socket_set_state(struct socket *socket, enum socket_state state)
+{
+    static const unsigned allowed[] = {
+        [SOCKET_CONNECTING] = 1U << SOCKET_OPEN,
+        [SOCKET_OPEN]       = 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
+        [SOCKET_CLOSING]    = 1U << SOCKET_FAILED,
+        [SOCKET_FAILED]     = 0,
+    };
+    ASSERT(allowed[socket->state] & 1U << state);
+    log_debug("socket %u: %s -> %s", socket->number, state_names[socket->state], state_names[state]);
+    socket->state = state;
+}
+
+void socket_set_sending(struct socket *socket, enum socket_sending sending)
+{
+    /* FINISHING -> OPEN: the half close turned out to be impossible (TLS 1.2) */
+    ASSERT(sending > socket->sending || (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
+    log_debug("socket %u: sending %d -> %d", socket->number, (int)socket->sending, (int)sending);
+    socket->sending = sending;
+}
+
+void socket_set_receiving(struct socket *socket, enum socket_receiving receiving)
+{
+    ASSERT(receiving > socket->receiving);
+    log_debug("socket %u: the peer ended sending", socket->number);
+    socket->receiving = receiving;
+}
+
+const char *socket_state_text(const struct socket *socket)
+{
+    if (socket->state != SOCKET_OPEN)
+        return state_names[socket->state];
+    if (socket->sending == SENDING_OPEN)
+        return socket->receiving == RECEIVING_OPEN ? "connected" : "peer_closed";
+    return socket->receiving == RECEIVING_OPEN ? "half_closed" : "ended";
+}
+
+int socket_new(struct socket **ret_socket, struct session *session, struct socket_room *room, uint32_t number,
+               const struct label *owner, const char *hostname)
+{
+    ASSERT_OWNER(room->loop);
+    struct socket *socket = calloc(1, sizeof(*socket));
+    if (!socket)
+        return -ENOMEM;
+    socket->number  = number;
+    socket->state   = SOCKET_CONNECTING;
+    socket->session = session;
+    socket->room    = room;
+    socket->owner   = *owner;
+    socket->born_us = loop_clock_us();
+    snprintf(socket->hostname, sizeof(socket->hostname), "%s", hostname ? hostname : "");
+    list_init(&socket->sends);
+    *ret_socket = socket;
+    return 0;
+}
+
+/* One line per connection: who, where to, how much, how long. */
+static void log_end(const struct socket *socket)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    if (!socket->stream || !log_enabled(LOG_INFO_))
+        return;
+    const struct tls_facts *tls = stream_tls(socket->stream);
+    log_info("socket %u closed: session %llu uid %u pid %d host %s address %s port %u tls %s%s in %llu out %llu ms %lld "
+             "state %s%s%s",
+             socket->number, (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
+             (int)socket->session->pid, socket->hostname,
+             address_text(stream_remote(socket->stream), address, sizeof(address)),
+             (unsigned)address_port(stream_remote(socket->stream)), tls ? tls->version : "no",
+             tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
+             (unsigned long long)socket->bytes_out, (long long)(loop_clock_us() - socket->born_us) / 1000,
+             socket_state_text(socket), socket->error.library[0] ? ": " : "", socket->error.library);
+}
+
+struct socket *socket_free(struct socket *socket, bool tell)
+{
+    if (!socket)
+        return NULL;
+    ASSERT_OWNER(socket->room->loop);
+    if (tell) {
+        socket_end_sends(socket, SOCKET_E_CLOSING);
+        socket_end_receive(socket, SOCKET_E_CLOSING);
+    }
+    log_end(socket);
+    timers_stop(&socket->room->loop->timers, &socket->close_timer);
+    socket->stream = stream_free(socket->stream, socket->state == SOCKET_OPEN);
+    socket_drop_buffer(socket);
+    free(socket->carry);
+    free(socket);
+    return NULL;
+}
+
+static void on_ready(void *context, unsigned ready)
+{
+    struct socket *socket = context;
+
+    if ((ready & STREAM_WRITABLE) && socket_pump_sends(socket))
+        return;
+    if ((ready & STREAM_READABLE) && socket->state != SOCKET_FAILED && socket_pump_reads(socket))
+        return;
+    socket_update_interest(socket);
+}
+
+int socket_connect(struct socket *socket, struct connection **connection)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->state == SOCKET_CONNECTING);
+    int r = stream_import(&socket->stream, connection, socket->room->loop, on_ready, socket);
+    if (r)
+        return r;
+    socket_set_state(socket, SOCKET_OPEN);
+    socket_update_interest(socket);
+    return 0;
+}
+
+void socket_update_interest(struct socket *socket)
+{
+    unsigned ready = 0;
+
+    if (!socket->stream)
+        return;
+    if (socket_wants_read(socket))
+        ready |= STREAM_READABLE;
+    if (socket->state != SOCKET_FAILED &&
+        (!list_empty(&socket->sends) || socket->carry || socket->sending == SENDING_FINISHING))
+        ready |= STREAM_WRITABLE;
+    /* libuv only notes the wish here; what epoll has to say comes later, and never as an error */
+    int r = stream_interest(socket->stream, ready);
+    ASSERT(r == 0);
+}
+
+bool socket_fail(struct socket *socket, const struct net_error *error)
+{
+    ASSERT(socket->state != SOCKET_FAILED);
+    socket->error = *error;
+    bool closing  = socket->state == SOCKET_CLOSING;
+    socket_set_state(socket, SOCKET_FAILED);
+    socket_update_interest(socket);
+    socket_end_sends(socket, SOCKET_E_FAILED);
+    if (closing)
+        return socket_finish_close(socket, SOCKET_OK);
+    if (socket->close)
+        (void)socket_finish_close(socket, SOCKET_E_FAILED);
+    /* a receive that what is left can satisfy gets it */
+    socket_poke(socket);
+    return false;
+}
+
+bool socket_fail_errno(struct socket *socket, int sys_errno)
+{
+    struct net_error error = {.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = sys_errno};
+    return socket_fail(socket, &error);
+}
+
+const struct net_error *socket_error(const struct socket *socket)
+{
+    return &socket->error;
+}
+
+/* ---- closing -------------------------------------------------------------------------------------------------- */
+
+bool socket_finish_close(struct socket *socket, enum socket_outcome outcome)
+{
+    struct socket_close *close = socket->close;
+
+    ASSERT(close);
+    socket->close = NULL;
+    timers_stop(&socket->room->loop->timers, &socket->close_timer);
+    bool gone = outcome == SOCKET_OK && close->option != SOCKET_CLOSE_PARTIAL;
+    close->on_done(close, outcome);
+    return gone;
+}
+
+static void on_close_timer(struct timer *timer)
+{
+    struct socket *socket = container_of(timer, struct socket, close_timer);
+
+    if (!list_empty(&socket->sends) && socket->bytes_out != socket->close_mark) {
+        /* the peer still takes bytes: only a standstill is cut */
+        socket->close_mark = socket->bytes_out;
+        if (timers_start(&socket->room->loop->timers, timer, (uint64_t)socket->room->close_timeout_ms,
+                         on_close_timer) == 0)
+            return;
+    }
+    log_info("socket %u: close_timeout passed, cut", socket->number);
+    socket_end_sends(socket, SOCKET_E_CUT);
+    (void)socket_finish_close(socket, SOCKET_OK);
+}
+
+/* What the stream says to the end of sending, as an outcome; SOCKET_E_PARKED: it would block. */
+static enum socket_outcome end_sending(struct socket *socket)
+{
+    int r = socket->close->option == SOCKET_CLOSE_PARTIAL ? stream_shutdown(socket->stream)
+                                                          : stream_finish(socket->stream);
+    switch (r) {
+    case 0:
+        socket_set_sending(socket, SENDING_SHUT);
+        return SOCKET_OK;
+    case STREAM_E_AGAIN:
+        return SOCKET_E_PARKED;
+    case STREAM_E_NO_HALF_CLOSE:
+        socket_set_sending(socket, SENDING_OPEN);
+        return SOCKET_E_NO_HALF_CLOSE;
+    default:
+        return SOCKET_E_FAILED;
+    }
+}
+
+/* One step of the parked close: SOCKET_E_PARKED: it goes on later; else its outcome. */
+static enum socket_outcome step_close(struct socket *socket)
+{
+    bool partial                = socket->close->option == SOCKET_CLOSE_PARTIAL;
+    enum socket_outcome outcome = SOCKET_OK;
+
+    if (!list_empty(&socket->sends) || socket->carry)
+        return SOCKET_E_PARKED;
+    if (socket->sending == SENDING_FINISHING)
+        outcome = end_sending(socket);
+    if (outcome != SOCKET_OK || partial)
+        return outcome;
+    return socket->receiving == RECEIVING_ENDED ? SOCKET_OK : SOCKET_E_PARKED;
+}
+
+bool socket_proceed_close(struct socket *socket)
+{
+    if (!socket->close)
+        return false;
+    enum socket_outcome outcome = step_close(socket);
+    if (outcome == SOCKET_E_PARKED)
+        return false;
+    if (outcome == SOCKET_E_FAILED)
+        return socket_fail(socket, stream_error(socket->stream));
+    return socket_finish_close(socket, outcome);
+}
+
+static enum socket_outcome close_abort(struct socket *socket)
+{
+    socket_end_sends(socket, SOCKET_E_CLOSING);
+    socket_end_receive(socket, SOCKET_E_CLOSING);
+    if (socket->close) {
+        /* the close that is overtaken must not free what this one frees */
+        struct socket_close *overtaken = socket->close;
+        socket->close                  = NULL;
+        overtaken->on_done(overtaken, SOCKET_E_CLOSING);
+    }
+    log_end(socket);
+    socket->stream = stream_abort(socket->stream);
+    return SOCKET_OK;
+}
+
+static enum socket_outcome close_partial(struct socket *socket, struct socket_close *close)
+{
+    if (socket->state == SOCKET_FAILED)
+        return SOCKET_E_FAILED;
+    if (socket->sending != SENDING_OPEN)
+        return SOCKET_E_SHUT_DOWN;
+    socket->close = close;
+    socket_set_sending(socket, SENDING_FINISHING);
+    enum socket_outcome outcome = step_close(socket);
+    if (outcome == SOCKET_E_PARKED) {
+        socket_update_interest(socket);
+        return outcome;
+    }
+    socket->close = NULL;
+    if (outcome == SOCKET_E_FAILED)
+        (void)socket_fail(socket, stream_error(socket->stream));
+    else
+        socket_update_interest(socket);
+    return outcome;
+}
+
+static enum socket_outcome close_complete(struct socket *socket, struct socket_close *close)
+{
+    close->n_discarded += socket->end - socket->start;
+    socket_drop_buffer(socket);
+    if (socket->state == SOCKET_FAILED)
+        return SOCKET_OK;
+    if (socket->close)
+        (void)socket_finish_close(socket, SOCKET_E_CLOSING);
+    socket->close = close;
+    socket_set_state(socket, SOCKET_CLOSING);
+    socket_end_receive(socket, SOCKET_E_CLOSING);
+    /* after a half close there is still the FIN of TLS to send; on a plain socket it is harmless to end sending twice */
+    socket->sending             = SENDING_FINISHING;
+    enum socket_outcome outcome = step_close(socket);
+    if (outcome == SOCKET_E_PARKED) {
+        socket->close_mark = socket->bytes_out;
+        if (timers_start(&socket->room->loop->timers, &socket->close_timer, (uint64_t)socket->room->close_timeout_ms,
+                         on_close_timer) == 0) {
+            socket_update_interest(socket);
+            return outcome;
+        }
+        /* without a timer nobody would ever end it: cut now */
+        socket_end_sends(socket, SOCKET_E_CUT);
+    }
+    socket->close = NULL;
+    return SOCKET_OK; /* also when ending it failed: the number is released either way */
+}
+
+enum socket_outcome socket_close(struct socket *socket, struct socket_close *close)
+{
+    ASSERT_OWNER(socket->room->loop);
+    close->n_discarded = 0;
+    if (socket->state == SOCKET_CONNECTING)
+        return SOCKET_E_NOT_CONNECTED;
+    if (close->option == SOCKET_CLOSE_ABORT)
+        return close_abort(socket);
+    if (socket->state == SOCKET_CLOSING)
+        return SOCKET_E_CLOSING;
+    return close->option == SOCKET_CLOSE_PARTIAL ? close_partial(socket, close) : close_complete(socket, close);
+}
+
+void socket_withdraw_close(struct socket *socket, struct socket_close *close)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->close == close);
+    socket->close = NULL;
+    timers_stop(&socket->room->loop->timers, &socket->close_timer);
+    if (close->option == SOCKET_CLOSE_PARTIAL) {
+        /* nothing was sent yet that says so: the socket goes on as it was */
+        if (socket->sending == SENDING_FINISHING)
+            socket_set_sending(socket, SENDING_OPEN);
+        socket_update_interest(socket);
+        return;
+    }
+    socket_end_sends(socket, SOCKET_E_CLOSING);
+    log_end(socket);
+    socket->stream = stream_abort(socket->stream);
+}

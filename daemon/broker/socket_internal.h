@@ -1,0 +1,36 @@
+#pragma once
+/*
+ * socket_internal: what socket.c (life, states, closing) and socket_io.c (sending, receiving) need of each other.
+ *
+ * Threads: as socket.h.
+ */
+#include "broker/socket.h"
+
+void socket_set_state(struct socket *socket, enum socket_state state);
+void socket_set_sending(struct socket *socket, enum socket_sending sending);
+void socket_set_receiving(struct socket *socket, enum socket_receiving receiving);
+
+/* Ask the stream for what the present state waits for. */
+void socket_update_interest(struct socket *socket);
+
+/* The stream (or memory) failed: everything parked ends with SOCKET_E_FAILED, unread bytes stay. The socket may be gone when
+ * this returns true: a close that was under way has ended. */
+bool socket_fail(struct socket *socket, const struct net_error *error);
+bool socket_fail_errno(struct socket *socket, int sys_errno);
+
+/* End all parked sends, the parked receive. */
+void socket_end_sends(struct socket *socket, enum socket_outcome outcome);
+void socket_end_receive(struct socket *socket, enum socket_outcome outcome);
+
+/* Write what is queued; true: the socket is gone. */
+NODISCARD bool socket_pump_sends(struct socket *socket);
+/* Read what is there; true: the socket is gone. */
+NODISCARD bool socket_pump_reads(struct socket *socket);
+
+/* All sends are out: go on with a parked close. true: the socket is gone. */
+NODISCARD bool socket_proceed_close(struct socket *socket);
+/* The peer's end was read while closing. true: the socket is gone. */
+bool socket_finish_close(struct socket *socket, enum socket_outcome outcome);
+
+void socket_drop_buffer(struct socket *socket);
+bool socket_wants_read(const struct socket *socket);
