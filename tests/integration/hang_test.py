@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import SLOW, Raw, TestCase, main, seconds, wait_until
+from harness import SLOW, TestCase, main, seconds, wait_until
 
 N_ROUNDS = 1500
 
