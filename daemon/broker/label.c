@@ -9,13 +9,13 @@ struct label label_from(bool present, const struct proto_thread *thread)
     if (!present)
         return label;
     if (!thread->text) {
-        label.kind   = LABEL_INTEGER;
+        label.kind = LABEL_INTEGER;
         label.number = thread->number;
         return label;
     }
     size_t n = strlen(thread->text);
     ASSERT(n > 0 && n < sizeof(label.text));
-    label.kind   = LABEL_TEXT;
+    label.kind = LABEL_TEXT;
     label.n_text = (uint8_t)n;
     memcpy(label.text, thread->text, n);
     return label;
@@ -24,7 +24,7 @@ struct label label_from(bool present, const struct proto_thread *thread)
 bool label_to(const struct label *label, struct proto_thread *ret_thread)
 {
     *ret_thread = (struct proto_thread){
-        .text   = label->kind == LABEL_TEXT ? label->text : NULL,
+        .text = label->kind == LABEL_TEXT ? label->text : NULL,
         .number = label->number,
     };
     return label->kind != LABEL_UNNAMED;

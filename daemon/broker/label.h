@@ -1,7 +1,7 @@
 #pragma once
 /*
- * label: the name of a client's thread, as the client gives it: a string of 1..64 bytes, an integer, or none (the session's unnamed
- * thread). 7 and "7" are different labels.
+ * label: the name of a client's thread, as the client gives it: a string of 1..64 bytes, an
+ * integer, or none (the session's unnamed thread). 7 and "7" are different labels.
  *
  * Threads: any; a value.
  */

@@ -8,7 +8,8 @@
 static size_t find_delimiter(struct receive_wish *wish, const char *data, size_t n)
 {
     if (n >= wish->n_until && wish->scanned < n) {
-        const char *hit = memmem(data + wish->scanned, n - wish->scanned, wish->until, wish->n_until);
+        const char *hit =
+            memmem(data + wish->scanned, n - wish->scanned, wish->until, wish->n_until);
         if (hit)
             return (size_t)(hit - data) + wish->n_until;
         wish->scanned = n - wish->n_until + 1;
@@ -31,7 +32,8 @@ static size_t measure(struct receive_wish *wish, const char *data, size_t n, boo
     return most;
 }
 
-static enum receive_verdict check_text(const char *data, size_t n, size_t n_take, bool ended, size_t *ret_n)
+static enum receive_verdict check_text(const char *data, size_t n, size_t n_take, bool ended,
+                                       size_t *ret_n)
 {
     size_t valid;
     bool incomplete;
@@ -50,7 +52,8 @@ static enum receive_verdict check_text(const char *data, size_t n, size_t n_take
     return ended ? RECEIVE_NOT_UTF8 : RECEIVE_WAIT;
 }
 
-enum receive_verdict receive_decide(struct receive_wish *wish, const char *data, size_t n, bool ended, size_t *ret_n)
+enum receive_verdict receive_decide(struct receive_wish *wish, const char *data, size_t n,
+                                    bool ended, size_t *ret_n)
 {
     if (n == 0)
         return ended ? RECEIVE_END : RECEIVE_WAIT;

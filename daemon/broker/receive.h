@@ -27,6 +27,7 @@ enum receive_verdict {
 };
 
 /* ended: nothing will come after these n bytes. Nothing is consumed here. */
-enum receive_verdict receive_decide(struct receive_wish *wish, const char *data, size_t n, bool ended, size_t *ret_n);
+enum receive_verdict receive_decide(struct receive_wish *wish, const char *data, size_t n,
+                                    bool ended, size_t *ret_n);
 /* How many bytes must be there at once, at most, to satisfy it. */
 size_t receive_room(const struct receive_wish *wish);

@@ -12,10 +12,10 @@ int session_new(struct session **ret_session, uint64_t id, struct socket_room *r
     struct session *session = calloc(1, sizeof(*session));
     if (!session)
         return -ENOMEM;
-    session->id      = id;
-    session->room    = room;
+    session->id = id;
+    session->room = room;
     session->sockets = MAP_INIT;
-    *ret_session     = session;
+    *ret_session = session;
     return 0;
 }
 
@@ -25,7 +25,7 @@ struct session *session_end(struct session *session)
         return NULL;
     ASSERT_OWNER(session->room->loop);
     for (;;) {
-        size_t position       = 0;
+        size_t position = 0;
         struct socket *socket = map_next(&session->sockets, &position, NULL);
         if (!socket)
             break;
@@ -70,14 +70,15 @@ void session_socket_free(struct session *session, struct socket *socket, bool te
 {
     ASSERT_OWNER(session->room->loop);
     uint32_t number = socket->number;
-    void *removed   = map_remove(&session->sockets, number);
+    void *removed = map_remove(&session->sockets, number);
     ASSERT(removed == socket);
     socket_free(socket, tell);
     table_release(session->room->table, number);
     (void)stats_sub(sockets, 1);
 }
 
-int session_socket(struct session *session, uint32_t number, const struct label *thread, struct socket **ret_socket)
+int session_socket(struct session *session, uint32_t number, const struct label *thread,
+                   struct socket **ret_socket)
 {
     uint64_t owner;
 

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * session: whose sockets these are. One client connection has one session; it lives on one io thread.
+ * session: whose sockets these are. One client connection has one session; it lives on one io
+ * thread.
  *
  * Threads:   its io thread only (asserted).
  * Ownership: the session owns its sockets. session_end() closes them all.
@@ -32,17 +33,18 @@ struct session {
     struct socket_room *room;
     uint32_t max_sockets;
     size_t max_held;
-    size_t n_held;     /* bytes of running requests */
+    size_t n_held;      /* bytes of running requests */
     struct map sockets; /* number -> struct socket */
-    bool paused; /* the client does not read its answers: receives wait */
+    bool paused;        /* the client does not read its answers: receives wait */
 };
 
 NODISCARD int session_new(struct session **ret_session, uint64_t id, struct socket_room *room);
-/* Close all sockets (parked operations are dropped silently: the caller has withdrawn or forgotten them) and free. */
+/* Close all sockets (parked operations are dropped silently: the caller has withdrawn or forgotten
+ * them) and free. */
 struct session *session_end(struct session *session);
 
-NODISCARD int session_socket_new(struct session *session, const struct label *owner, const char *hostname,
-                                 struct socket **ret_socket);
+NODISCARD int session_socket_new(struct session *session, const struct label *owner,
+                                 const char *hostname, struct socket **ret_socket);
 /* The number is gone after this. tell: parked operations end with SOCKET_E_CLOSING. */
 void session_socket_free(struct session *session, struct socket *socket, bool tell);
 /* By number, for a thread of this session. */

@@ -11,28 +11,30 @@
 
 static const char *const state_names[] = {
     [SOCKET_CONNECTING] = "connecting",
-    [SOCKET_OPEN]       = "open",
-    [SOCKET_CLOSING]    = "closing",
-    [SOCKET_FAILED]     = "failed",
+    [SOCKET_OPEN] = "open",
+    [SOCKET_CLOSING] = "closing",
+    [SOCKET_FAILED] = "failed",
 };
 
 void socket_set_state(struct socket *socket, enum socket_state state)
 {
     static const unsigned allowed[] = {
         [SOCKET_CONNECTING] = 1U << SOCKET_OPEN,
-        [SOCKET_OPEN]       = 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
-        [SOCKET_CLOSING]    = 1U << SOCKET_FAILED,
-        [SOCKET_FAILED]     = 0,
+        [SOCKET_OPEN] = 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
+        [SOCKET_CLOSING] = 1U << SOCKET_FAILED,
+        [SOCKET_FAILED] = 0,
     };
     ASSERT(allowed[socket->state] & 1U << state);
-    log_debug("socket %u: %s -> %s", socket->number, state_names[socket->state], state_names[state]);
+    log_debug("socket %u: %s -> %s", socket->number, state_names[socket->state],
+              state_names[state]);
     socket->state = state;
 }
 
 void socket_set_sending(struct socket *socket, enum socket_sending sending)
 {
     /* FINISHING -> OPEN: the half close turned out to be impossible (TLS 1.2) */
-    ASSERT(sending > socket->sending || (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
+    ASSERT(sending > socket->sending ||
+           (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
     log_debug("socket %u: sending %d -> %d", socket->number, (int)socket->sending, (int)sending);
     socket->sending = sending;
 }
@@ -53,18 +55,18 @@ const char *socket_state_text(const struct socket *socket)
     return socket->receiving == RECEIVING_OPEN ? "half_closed" : "ended";
 }
 
-int socket_new(struct socket **ret_socket, struct session *session, struct socket_room *room, uint32_t number,
-               const struct label *owner, const char *hostname)
+int socket_new(struct socket **ret_socket, struct session *session, struct socket_room *room,
+               uint32_t number, const struct label *owner, const char *hostname)
 {
     ASSERT_OWNER(room->loop);
     struct socket *socket = calloc(1, sizeof(*socket));
     if (!socket)
         return -ENOMEM;
-    socket->number  = number;
-    socket->state   = SOCKET_CONNECTING;
+    socket->number = number;
+    socket->state = SOCKET_CONNECTING;
     socket->session = session;
-    socket->room    = room;
-    socket->owner   = *owner;
+    socket->room = room;
+    socket->owner = *owner;
     socket->born_us = loop_clock_us();
     snprintf(socket->hostname, sizeof(socket->hostname), "%s", hostname ? hostname : "");
     list_init(&socket->sends);
@@ -80,15 +82,17 @@ static void log_end(const struct socket *socket)
     if (!socket->stream || !log_enabled(LOG_INFO_))
         return;
     const struct tls_facts *tls = stream_tls(socket->stream);
-    log_info("socket %u closed: session %llu uid %u pid %d host %s address %s port %u tls %s%s in %llu out %llu ms %lld "
+    log_info("socket %u closed: session %llu uid %u pid %d host %s address %s port %u tls %s%s in "
+             "%llu out %llu ms %lld "
              "state %s%s%s",
-             socket->number, (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
-             (int)socket->session->pid, socket->hostname,
+             socket->number, (unsigned long long)socket->session->id,
+             (unsigned)socket->session->uid, (int)socket->session->pid, socket->hostname,
              address_text(stream_remote(socket->stream), address, sizeof(address)),
              (unsigned)address_port(stream_remote(socket->stream)), tls ? tls->version : "no",
              tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
-             (unsigned long long)socket->bytes_out, (long long)(loop_clock_us() - socket->born_us) / 1000,
-             socket_state_text(socket), socket->error.library[0] ? ": " : "", socket->error.library);
+             (unsigned long long)socket->bytes_out,
+             (long long)(loop_clock_us() - socket->born_us) / 1000, socket_state_text(socket),
+             socket->error.library[0] ? ": " : "", socket->error.library);
 }
 
 struct socket *socket_free(struct socket *socket, bool tell)
@@ -152,7 +156,7 @@ bool socket_fail(struct socket *socket, const struct net_error *error)
 {
     ASSERT(socket->state != SOCKET_FAILED);
     socket->error = *error;
-    bool closing  = socket->state == SOCKET_CLOSING;
+    bool closing = socket->state == SOCKET_CLOSING;
     socket_set_state(socket, SOCKET_FAILED);
     socket_update_interest(socket);
     socket_end_sends(socket, SOCKET_E_FAILED);
@@ -176,7 +180,9 @@ const struct net_error *socket_error(const struct socket *socket)
     return &socket->error;
 }
 
-/* ---- closing -------------------------------------------------------------------------------------------------- */
+/* ---- closing
+ * --------------------------------------------------------------------------------------------------
+ */
 
 bool socket_finish_close(struct socket *socket, enum socket_outcome outcome)
 {
@@ -197,8 +203,8 @@ static void on_close_timer(struct timer *timer)
     if (!list_empty(&socket->sends) && socket->bytes_out != socket->close_mark) {
         /* the peer still takes bytes: only a standstill is cut */
         socket->close_mark = socket->bytes_out;
-        if (timers_start(&socket->room->loop->timers, timer, (uint64_t)socket->room->close_timeout_ms,
-                         on_close_timer) == 0)
+        if (timers_start(&socket->room->loop->timers, timer,
+                         (uint64_t)socket->room->close_timeout_ms, on_close_timer) == 0)
             return;
     }
     log_info("socket %u: close_timeout passed, cut", socket->number);
@@ -228,7 +234,7 @@ static enum socket_outcome end_sending(struct socket *socket)
 /* One step of the parked close: SOCKET_E_PARKED: it goes on later; else its outcome. */
 static enum socket_outcome step_close(struct socket *socket)
 {
-    bool partial                = socket->close->option == SOCKET_CLOSE_PARTIAL;
+    bool partial = socket->close->option == SOCKET_CLOSE_PARTIAL;
     enum socket_outcome outcome = SOCKET_OK;
 
     if (!list_empty(&socket->sends) || socket->carry)
@@ -259,7 +265,7 @@ static enum socket_outcome close_abort(struct socket *socket)
     if (socket->close) {
         /* the close that is overtaken must not free what this one frees */
         struct socket_close *overtaken = socket->close;
-        socket->close                  = NULL;
+        socket->close = NULL;
         overtaken->on_done(overtaken, SOCKET_E_CLOSING);
     }
     log_end(socket);
@@ -299,13 +305,14 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
     socket->close = close;
     socket_set_state(socket, SOCKET_CLOSING);
     socket_end_receive(socket, SOCKET_E_CLOSING);
-    /* after a half close there is still the FIN of TLS to send; on a plain socket it is harmless to end sending twice */
-    socket->sending             = SENDING_FINISHING;
+    /* after a half close there is still the FIN of TLS to send; on a plain socket it is harmless to
+     * end sending twice */
+    socket->sending = SENDING_FINISHING;
     enum socket_outcome outcome = step_close(socket);
     if (outcome == SOCKET_E_PARKED) {
         socket->close_mark = socket->bytes_out;
-        if (timers_start(&socket->room->loop->timers, &socket->close_timer, (uint64_t)socket->room->close_timeout_ms,
-                         on_close_timer) == 0) {
+        if (timers_start(&socket->room->loop->timers, &socket->close_timer,
+                         (uint64_t)socket->room->close_timeout_ms, on_close_timer) == 0) {
             socket_update_interest(socket);
             return outcome;
         }
@@ -326,7 +333,8 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
         return close_abort(socket);
     if (socket->state == SOCKET_CLOSING)
         return SOCKET_E_CLOSING;
-    return close->option == SOCKET_CLOSE_PARTIAL ? close_partial(socket, close) : close_complete(socket, close);
+    return close->option == SOCKET_CLOSE_PARTIAL ? close_partial(socket, close)
+                                                 : close_complete(socket, close);
 }
 
 void socket_withdraw_close(struct socket *socket, struct socket_close *close)

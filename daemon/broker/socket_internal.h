@@ -1,6 +1,7 @@
 #pragma once
 /*
- * socket_internal: what socket.c (life, states, closing) and socket_io.c (sending, receiving) need of each other.
+ * socket_internal: what socket.c (life, states, closing) and socket_io.c (sending, receiving) need
+ * of each other.
  *
  * Threads: as socket.h.
  */
@@ -13,8 +14,8 @@ void socket_set_receiving(struct socket *socket, enum socket_receiving receiving
 /* Ask the stream for what the present state waits for. */
 void socket_update_interest(struct socket *socket);
 
-/* The stream (or memory) failed: everything parked ends with SOCKET_E_FAILED, unread bytes stay. The socket may be gone when
- * this returns true: a close that was under way has ended. */
+/* The stream (or memory) failed: everything parked ends with SOCKET_E_FAILED, unread bytes stay.
+ * The socket may be gone when this returns true: a close that was under way has ended. */
 bool socket_fail(struct socket *socket, const struct net_error *error);
 bool socket_fail_errno(struct socket *socket, int sys_errno);
 

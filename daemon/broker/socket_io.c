@@ -12,10 +12,13 @@
 
 /* A TLS record holds at most so much (RFC 8446 section 5.1). */
 enum { TLS_RECORD_MAX = 16384 };
-/* Rounds of reading or writing per event, so that one busy socket does not starve the others of its loop. */
+/* Rounds of reading or writing per event, so that one busy socket does not starve the others of its
+ * loop. */
 enum { ROUNDS_MAX = 8 };
 
-/* ---- sending -------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * --------------------------------------------------------------------------------------------------
+ */
 
 void socket_end_sends(struct socket *socket, enum socket_outcome outcome)
 {
@@ -39,7 +42,8 @@ static int write_some(struct socket *socket, const char *data, size_t n, size_t 
         socket->bytes_out += n_now;
         (void)stats_add(bytes_out, (int64_t)n_now);
         if (*n_done < n) {
-            /* less than asked for means that it would block now: asking again would only cost a call */
+            /* less than asked for means that it would block now: asking again would only cost a
+             * call */
             socket->n_attempt = n - *n_done;
             return STREAM_E_AGAIN;
         }
@@ -64,8 +68,9 @@ bool socket_pump_sends(struct socket *socket)
 {
     int r = write_carry(socket);
     while (r == 0 && !list_empty(&socket->sends)) {
-        struct socket_send *send = container_of(list_first(&socket->sends), struct socket_send, link);
-        r                        = write_some(socket, send->data, send->n_data, &send->n_sent);
+        struct socket_send *send =
+            container_of(list_first(&socket->sends), struct socket_send, link);
+        r = write_some(socket, send->data, send->n_data, &send->n_sent);
         if (r == 0) {
             list_remove(&send->link);
             send->on_done(send, SOCKET_OK);
@@ -91,7 +96,7 @@ enum socket_outcome socket_send(struct socket *socket, struct socket_send *send)
     /* a secure socket always sends as if blocking */
     bool at_once = socket->non_blocking && !stream_tls(socket->stream);
     bool waiting = !list_empty(&socket->sends) || socket->carry;
-    int r        = waiting ? STREAM_E_AGAIN : write_some(socket, send->data, send->n_data, &send->n_sent);
+    int r = waiting ? STREAM_E_AGAIN : write_some(socket, send->data, send->n_data, &send->n_sent);
     if (r == 0)
         return SOCKET_OK;
     if (r == STREAM_E_FAILED) {
@@ -111,8 +116,9 @@ void socket_withdraw_send(struct socket *socket, struct socket_send *send)
     bool first = list_first(&socket->sends) == &send->link;
     list_remove(&send->link);
     if (first && socket->n_attempt > 0 && !socket->carry && stream_tls(socket->stream)) {
-        /* OpenSSL has encrypted these already and insists on sending them (SSL_write(3), "must be repeated") */
-        size_t n      = socket->n_attempt < TLS_RECORD_MAX ? socket->n_attempt : TLS_RECORD_MAX;
+        /* OpenSSL has encrypted these already and insists on sending them (SSL_write(3), "must be
+         * repeated") */
+        size_t n = socket->n_attempt < TLS_RECORD_MAX ? socket->n_attempt : TLS_RECORD_MAX;
         socket->carry = malloc(n);
         if (!socket->carry) {
             if (socket->state != SOCKET_FAILED)
@@ -120,14 +126,16 @@ void socket_withdraw_send(struct socket *socket, struct socket_send *send)
             return;
         }
         memcpy(socket->carry, send->data + send->n_sent, n);
-        socket->n_carry   = n;
+        socket->n_carry = n;
         socket->n_carried = 0;
         send->n_sent += n;
     }
     socket_update_interest(socket);
 }
 
-/* ---- receiving ------------------------------------------------------------------------------------------------ */
+/* ---- receiving
+ * ------------------------------------------------------------------------------------------------
+ */
 
 void socket_drop_buffer(struct socket *socket)
 {
@@ -169,7 +177,7 @@ static int make_room(struct socket *socket, size_t n)
     if (socket->start > 0) {
         memmove(socket->buffer, socket->buffer + socket->start, n_used);
         socket->start = 0;
-        socket->end   = n_used;
+        socket->end = n_used;
     }
     if (socket->capacity - n_used >= n)
         return 0;
@@ -179,7 +187,7 @@ static int make_room(struct socket *socket, size_t n)
     char *buffer = realloc(socket->buffer, capacity);
     if (!buffer)
         return -ENOMEM;
-    socket->buffer   = buffer;
+    socket->buffer = buffer;
     socket->capacity = capacity;
     return 0;
 }
@@ -205,10 +213,12 @@ void socket_consume(struct socket *socket, size_t n)
 static enum socket_outcome judge(struct socket *socket, struct socket_receive *receive)
 {
     const char *data = socket->view ? socket->view : socket->buffer + socket->start;
-    size_t n         = socket->view ? socket->n_view : socket->end - socket->start;
-    bool failed      = socket->state == SOCKET_FAILED;
-    /* after a failure only what is wholly there is given: what the failure cut off must not look like an end */
-    switch (receive_decide(&receive->wish, n ? data : "", n, socket->receiving == RECEIVING_ENDED, &receive->n_data)) {
+    size_t n = socket->view ? socket->n_view : socket->end - socket->start;
+    bool failed = socket->state == SOCKET_FAILED;
+    /* after a failure only what is wholly there is given: what the failure cut off must not look
+     * like an end */
+    switch (receive_decide(&receive->wish, n ? data : "", n, socket->receiving == RECEIVING_ENDED,
+                           &receive->n_data)) {
     case RECEIVE_TAKE:
         receive->data = data;
         return SOCKET_OK;
@@ -249,9 +259,9 @@ void socket_poke(struct socket *socket)
 static int keep_view(struct socket *socket)
 {
     const char *view = socket->view;
-    size_t n         = socket->n_view;
+    size_t n = socket->n_view;
 
-    socket->view   = NULL;
+    socket->view = NULL;
     socket->n_view = 0;
     if (n == 0)
         return 0;
@@ -263,11 +273,14 @@ static int keep_view(struct socket *socket)
     return 0;
 }
 
-/* One read; deliver: offer the bytes to the parked receive. Returns 0, STREAM_E_*, or -ENOMEM (bytes were lost). */
+/* One read; deliver: offer the bytes to the parked receive. Returns 0, STREAM_E_*, or -ENOMEM
+ * (bytes were lost). */
 static int read_once(struct socket *socket, bool deliver, bool *ret_more)
 {
     bool via_scratch = socket->start == socket->end || socket->state == SOCKET_CLOSING;
-    size_t room = via_scratch ? socket->room->n_scratch : buffer_limit(socket) - (socket->end - socket->start), n;
+    size_t room = via_scratch ? socket->room->n_scratch
+                              : buffer_limit(socket) - (socket->end - socket->start),
+           n;
 
     if (!via_scratch) {
         /* in steps: a wish for much does not mean that much comes */
@@ -276,7 +289,9 @@ static int read_once(struct socket *socket, bool deliver, bool *ret_more)
         if (make_room(socket, room))
             return -ENOMEM;
     }
-    int r = stream_read(socket->stream, via_scratch ? socket->room->scratch : socket->buffer + socket->end, room, &n);
+    int r =
+        stream_read(socket->stream,
+                    via_scratch ? socket->room->scratch : socket->buffer + socket->end, room, &n);
     if (r)
         return r;
     *ret_more = n == room || stream_pending(socket->stream);
@@ -292,7 +307,7 @@ static int read_once(struct socket *socket, bool deliver, bool *ret_more)
             socket_poke(socket);
         return 0;
     }
-    socket->view   = socket->room->scratch;
+    socket->view = socket->room->scratch;
     socket->n_view = n;
     if (deliver)
         socket_poke(socket);
@@ -303,7 +318,9 @@ bool socket_pump_reads(struct socket *socket)
 {
     bool more = true;
 
-    for (unsigned i = 0; (i < ROUNDS_MAX || stream_pending(socket->stream)) && more && socket_wants_read(socket); i++) {
+    for (unsigned i = 0;
+         (i < ROUNDS_MAX || stream_pending(socket->stream)) && more && socket_wants_read(socket);
+         i++) {
         int r = read_once(socket, true, &more);
         switch (r) {
         case 0:
@@ -358,13 +375,13 @@ enum socket_outcome socket_receive(struct socket *socket, struct socket_receive 
         return outcome;
     if (socket->non_blocking || stream_pending(socket->stream)) {
         struct socket_receive *const parked = receive;
-        socket->receive                     = parked; /* so that the buffer may grow to what it needs */
-        bool paused                         = socket->session->paused;
-        socket->session->paused             = true; /* and nothing is delivered from inside here */
+        socket->receive = parked; /* so that the buffer may grow to what it needs */
+        bool paused = socket->session->paused;
+        socket->session->paused = true; /* and nothing is delivered from inside here */
         fill(socket);
         socket->session->paused = paused;
-        socket->receive         = NULL;
-        outcome                 = judge(socket, receive);
+        socket->receive = NULL;
+        outcome = judge(socket, receive);
         socket_update_interest(socket);
         if (outcome != SOCKET_E_PARKED)
             return outcome;

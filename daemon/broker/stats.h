@@ -1,6 +1,7 @@
 #pragma once
 /*
- * stats: the daemon's counters and gauges, expanded from proto/stats.def. Relaxed atomics: exact in sum, not a snapshot.
+ * stats: the daemon's counters and gauges, expanded from proto/stats.def. Relaxed atomics: exact in
+ * sum, not a snapshot.
  *
  * Threads: any.
  */

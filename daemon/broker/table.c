@@ -79,9 +79,9 @@ int table_reserve(struct table *table, uint64_t session, uint32_t *ret_number)
         return TABLE_E_FULL;
     }
     for (;;) {
-        uint64_t next   = atomic_fetch_add_explicit(&table->next, 1, memory_order_relaxed);
+        uint64_t next = atomic_fetch_add_explicit(&table->next, 1, memory_order_relaxed);
         uint32_t number = (uint32_t)(next % INT32_MAX) + 1;
-        int r           = try_number(table, number, session);
+        int r = try_number(table, number, session);
         if (r == -EEXIST)
             continue; /* once around, and this one is still open */
         if (r) {

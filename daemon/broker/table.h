@@ -1,10 +1,11 @@
 #pragma once
 /*
- * table: which socket numbers exist, and whose they are. The only thing about sockets that all threads share: copies in, copies
- * out. The socket itself is known to its io thread alone.
+ * table: which socket numbers exist, and whose they are. The only thing about sockets that all
+ * threads share: copies in, copies out. The socket itself is known to its io thread alone.
  *
- * A number is reserved when a socket is asked for and released when it is gone. Numbers count up from 1 and are used again only after all
- * 2^31 - 1 have been given out, so a stale number is no socket, never somebody else's.
+ * A number is reserved when a socket is asked for and released when it is gone. Numbers count up
+ * from 1 and are used again only after all 2^31 - 1 have been given out, so a stale number is no
+ * socket, never somebody else's.
  *
  * Threads:   any. One leaf lock per shard; no call holds two.
  * Ownership: the table owns copies of the facts.

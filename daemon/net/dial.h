@@ -51,6 +51,7 @@ struct dial {
     struct connection *connection; /* owned; taken by the receiver */
     struct net_error error;
     int64_t connect_us, handshake_us;
+    int64_t resolve_us; /* the poster's: how long the look-up took */
     /* inside */
     struct mail work; /* the way to the dial thread */
     struct mail cancel;

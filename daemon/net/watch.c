@@ -29,6 +29,9 @@ static void on_poll(uv_poll_t *uv, int status, int uv_events)
     } else {
         events |= uv_events & UV_READABLE ? WATCH_READABLE : 0;
         events |= uv_events & UV_WRITABLE ? WATCH_WRITABLE : 0;
+        /* libuv reports a bare EPOLLHUP as whatever is watched (uv__io_poll()); nothing ever makes a
+         * Unix or TCP socket of ours readable out of band, so this is the hang-up */
+        events |= uv_events & UV_PRIORITIZED ? WATCH_HANGUP : 0;
         events &= watch->events;
     }
     if (events)
@@ -106,6 +109,7 @@ int watch_set(struct watch *watch, unsigned events)
     } else {
         uv_events |= events & WATCH_READABLE ? UV_READABLE : 0;
         uv_events |= events & WATCH_WRITABLE ? UV_WRITABLE : 0;
+        uv_events |= events & WATCH_HANGUP ? UV_PRIORITIZED : 0;
         r = uv_poll_start(&watch->uv, uv_events, on_poll);
     }
     if (r == 0)

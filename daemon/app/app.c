@@ -1,0 +1,361 @@
+#include "app/app.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/listen.h"
+#include "app/systemd.h"
+#include "app/watchdog.h"
+#include "broker/stats.h"
+#include "rpc/io.h"
+#include "util/log.h"
+
+enum {
+    RESOLVER_WAIT_MS = 2000, /* at the end, for look-ups that hang in the system's resolver */
+    FDS_BESIDE = 64,         /* file descriptors that are neither clients nor sockets */
+};
+
+struct app {
+    const struct config *config;
+    struct rpc_shared shared;
+    struct loop *control;
+    struct listener *listener;
+    struct watchdog watchdog;
+    struct loop **loops;  /* io and dial threads', for the watchdog */
+    struct mail *drained; /* one for each io thread */
+    size_t n_running;     /* io threads not drained yet */
+    size_t n_started;     /* io threads that run */
+    uv_signal_t sigterm, sigint, sighup;
+    bool signals;
+    enum { APP_RUNNING, APP_STOPPING, APP_CUTTING } state;
+};
+
+/* ---- stopping
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void check_stopped(struct app *app)
+{
+    if (app->n_running == 0 && !app->watchdog.under_way)
+        loop_stop(app->control);
+}
+
+static struct app
+    *the_app; /* a drained mail has no room for a context; the control thread's only */
+
+static void on_drained(struct mail *mail)
+{
+    (void)mail;
+    ASSERT_OWNER(the_app->control);
+    the_app->n_running--;
+    check_stopped(the_app);
+}
+
+static void on_watchdog_idle(void *context)
+{
+    check_stopped(context);
+}
+
+static void stop(struct app *app, const char *signal_name)
+{
+    if (app->state == APP_CUTTING)
+        return;
+    if (app->state == APP_STOPPING) {
+        log_notice("%s again: what still runs is ended now", signal_name);
+        app->state = APP_CUTTING;
+        for (size_t i = 0; i < app->n_started; i++)
+            io_post_cut(app->shared.ios[i]);
+        return;
+    }
+    log_notice("%s: stopping; running requests have %lld ms to finish", signal_name,
+               (long long)app->config->stop_drain_timeout);
+    systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
+    app->state = APP_STOPPING;
+    listener_stop(app->listener);
+    watchdog_stop(&app->watchdog);
+    app->n_running = app->n_started;
+    for (size_t i = 0; i < app->n_started; i++) {
+        app->drained[i].deliver = on_drained;
+        io_post_drain(app->shared.ios[i], app->config->stop_drain_timeout, app->control,
+                      &app->drained[i]);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    if (number == SIGHUP)
+        log_notice("SIGHUP: this version reads its configuration at start only; restart it");
+    else
+        stop(handle->data, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/* ---- starting
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static size_t count_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+}
+
+static void raise_fd_limit(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)(config->limits_sockets + config->listen_clients + FDS_BESIDE);
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < wanted)
+        log_warning("only %llu file descriptors are allowed, but limits.sockets and listen.clients "
+                    "may need %llu; raise "
+                    "LimitNOFILE or lower them",
+                    (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
+}
+
+static int make_trust(struct app *app, const struct app_options *options)
+{
+    const struct config *config = app->config;
+    char text[512] = "";
+    const char *why;
+    struct trust_settings settings = {
+        .cacerts = config->tls_cacerts,
+        .extra = options->cacerts,
+        .n_extra = options->n_cacerts,
+        /* the default folder need not exist; one that somebody has chosen must */
+        .cacerts_optional = strcmp(config->tls_cacerts, "/etc/tcpbroker/cacerts") == 0,
+        .system_store = config->tls_system_store,
+        .min_tls13 = config->tls_min_version == CONFIG_TLS_1_3,
+        .ciphers = config->tls_ciphers,
+        .security_level = (int)config->tls_security_level,
+    };
+    int r = trust_new(&app->shared.trust, &settings, text, sizeof(text));
+    if (r) {
+        log_error("cannot set up TLS: %s", text[0] ? text : strerror(-r));
+        return r == -EINVAL ? 2 : 1;
+    }
+    if (trust_state(app->shared.trust, &why) != NET_TRUST_OK)
+        log_error("verified TLS connections will be refused: %s", why);
+    else
+        log_info("trusted: %s%zu certificates from folders",
+                 config->tls_system_store ? "the system's store, " : "",
+                 trust_folder_certificates(app->shared.trust));
+    return 0;
+}
+
+static void fill_settings(struct app *app)
+{
+    const struct config *config = app->config;
+
+    app->shared.settings = (struct rpc_settings){
+        .line = (size_t)config->limits_line,
+        .nesting = (size_t)config->limits_nesting,
+        .requests = (size_t)config->limits_requests,
+        .unread_answers = (size_t)config->limits_unread_answers,
+        .held_bytes = (size_t)config->limits_held_bytes,
+        .sockets = (uint32_t)config->limits_sockets,
+        .sockets_per_session = (uint32_t)config->limits_sockets_per_session,
+        .receive_buffer = (size_t)config->limits_receive_buffer,
+        .lookups = (size_t)config->limits_lookups,
+        .connect_timeout_ms = config->connect_timeout,
+        .lookup_timeout_ms = config->connect_lookup_timeout,
+        .close_timeout_ms = config->io_close_timeout,
+    };
+    app->shared.started_us = loop_clock_us();
+    atomic_init(&app->shared.next_session, 1);
+    pthread_mutex_init(&app->shared.trust_mutex, NULL);
+}
+
+static int start_workers(struct app *app)
+{
+    const struct config *config = app->config;
+    size_t cores = count_cores();
+    size_t n_dial = config->threads_dial ? (size_t)config->threads_dial : cores;
+    size_t n_io = config->threads_io ? (size_t)config->threads_io : cores;
+    struct dial_settings dial = {
+        .stagger_ms = config->connect_stagger,
+        .keepalive_ms = config->connect_keepalive,
+        .keepalive_interval_ms = config->connect_keepalive_interval,
+        .keepalive_probes = (int)config->connect_keepalive_probes,
+        .user_timeout_ms = config->connect_user_timeout,
+        .nodelay = config->connect_nodelay,
+        .nice = (int)config->threads_dial_nice,
+    };
+
+    int r = table_new(&app->shared.table, app->shared.settings.sockets);
+    if (r == 0)
+        r = resolver_new(&app->shared.resolver, (unsigned)config->threads_resolver,
+                         app->shared.settings.lookups);
+    if (r == 0)
+        r = dialers_new(&app->shared.dialers, (unsigned)n_dial, &dial);
+    if (r)
+        return r;
+    app->shared.ios = calloc(n_io, sizeof(*app->shared.ios));
+    app->drained = calloc(n_io, sizeof(*app->drained));
+    app->loops = calloc(n_io + n_dial, sizeof(struct loop *));
+    if (!app->shared.ios || !app->drained || !app->loops)
+        return -ENOMEM;
+    for (size_t i = 0; i < n_io; i++) {
+        r = io_new(&app->shared.ios[i], &app->shared, i);
+        if (r)
+            return r;
+        app->shared.n_ios++;
+        app->loops[i] = app->shared.ios[i]->loop;
+    }
+    for (size_t i = 0; i < n_dial; i++)
+        app->loops[n_io + i] = dialers_loop(app->shared.dialers, i);
+    for (size_t i = 0; i < n_io; i++) {
+        r = io_start(app->shared.ios[i]);
+        if (r)
+            return r;
+        app->n_started++;
+    }
+    return 0;
+}
+
+static int watch_signals(struct app *app)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    uv_signal_t *handles[] = {&app->sigterm, &app->sigint, &app->sighup};
+
+    for (size_t i = 0; i < 3; i++) {
+        int r = uv_signal_init(&app->control->uv, handles[i]);
+        ASSERT(r == 0); /* only without memory for its pipe, at the very start */
+        handles[i]->data = app;
+    }
+    app->signals = true;
+    for (size_t i = 0; i < 3; i++) {
+        int r = uv_signal_start(handles[i], on_signal, numbers[i]);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static void on_alive(void *context)
+{
+    struct app *app = context;
+    systemd_notify("WATCHDOG=1\nSTATUS=%lld clients, %u sockets, %lld requests running",
+                   (long long)atomic_load_explicit(&stats.clients, memory_order_relaxed),
+                   table_count(app->shared.table),
+                   (long long)atomic_load_explicit(&stats.requests_running, memory_order_relaxed));
+}
+
+static int start(struct app *app, const struct app_options *options)
+{
+    const struct config *config = app->config;
+    struct listen_settings listening = {
+        .path = options->socket ? options->socket : config->listen_socket,
+        .mode = config->listen_mode,
+        .group = config->listen_group,
+        .backlog = (int)config->listen_backlog,
+        .max_clients = config->listen_clients,
+    };
+
+    fill_settings(app);
+    raise_fd_limit(config);
+    int status = make_trust(app, options);
+    if (status)
+        return status;
+    int r = loop_new(&app->control, "control", 0);
+    if (r == 0)
+        r = listener_new(&app->listener, &listening);
+    if (r > 0)
+        return r == LISTEN_E_USAGE ? 2 : 1;
+    if (r == 0)
+        r = watch_signals(app);
+    if (r == 0)
+        r = start_workers(app);
+    if (r == 0)
+        r = listener_start(app->listener, app->control, &app->shared);
+    app->watchdog.on_idle = on_watchdog_idle;
+    app->watchdog.on_alive = on_alive;
+    app->watchdog.context = app;
+    if (r == 0)
+        r = watchdog_start(&app->watchdog, app->control, app->loops,
+                           app->shared.n_ios + dialers_count(app->shared.dialers),
+                           systemd_watchdog_us());
+    if (r) {
+        log_error("cannot start: %s", strerror(-r));
+        return 1;
+    }
+    log_notice("tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
+               TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
+               dialers_count(app->shared.dialers), (long long)config->threads_resolver);
+    systemd_notify("READY=1\nSTATUS=Listening");
+    return 0;
+}
+
+/* ---- the end
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void close_signals(struct app *app)
+{
+    if (!app->signals)
+        return;
+    uv_close((uv_handle_t *)&app->sigterm, NULL);
+    uv_close((uv_handle_t *)&app->sigint, NULL);
+    uv_close((uv_handle_t *)&app->sighup, NULL);
+}
+
+/* Everything that was started, in the order that lets nothing be sent to who is gone. */
+static void finish(struct app *app, int status)
+{
+    for (size_t i = 0; i < app->n_started; i++)
+        io_stop(app->shared.ios[i]);
+    for (size_t i = 0; i < app->n_started; i++)
+        io_join(app->shared.ios[i]);
+    if (app->listener)
+        listener_stop(app->listener);
+    app->listener = listener_free(app->listener);
+    if (app->shared.resolver) {
+        resolver_stop(app->shared.resolver);
+        if (!resolver_free(&app->shared.resolver, RESOLVER_WAIT_MS)) {
+            /* it would post to loops that are about to be freed; nothing of value is left to lose
+             */
+            log_notice(
+                "stopped; a look-up still hangs in the system's resolver and was left behind");
+            _exit(status);
+        }
+    }
+    if (app->shared.dialers)
+        dialers_stop(app->shared.dialers);
+    app->shared.dialers = dialers_free(app->shared.dialers);
+    for (size_t i = 0; i < app->shared.n_ios; i++)
+        io_free(app->shared.ios[i]);
+    table_free(app->shared.table);
+    trust_unref(app->shared.trust);
+    pthread_mutex_destroy(&app->shared.trust_mutex);
+    if (app->control) {
+        close_signals(app);
+        loop_free(app->control);
+    }
+    free(app->shared.ios);
+    free(app->drained);
+    free(app->loops);
+}
+
+int app_run(const struct config *config, const struct app_options *options)
+{
+    struct app app = {.config = config};
+
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets without MSG_NOSIGNAL */
+    the_app = &app;
+    int status = start(&app, options);
+    if (status == 0) {
+        loop_run(app.control);
+        log_notice("stopped");
+    }
+    finish(&app, status);
+    the_app = NULL;
+    return status;
+}

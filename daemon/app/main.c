@@ -1,0 +1,160 @@
+/*
+ * tcpbrokerd: the command line of the daemon (section 6 of PROTOCOL.md). Everything else is in
+ * app.c.
+ *
+ * Exit status: 0 after a clean stop, 1 on failure, 2 on wrong usage or configuration.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/systemd.h"
+#include "config/config.h"
+#include "util/log.h"
+
+enum { STATUS_OK = 0, STATUS_FAILURE = 1, STATUS_USAGE = 2 };
+
+static const char usage_text[] =
+    "Usage: tcpbrokerd [OPTION ...]\n"
+    "Connection broker: TCP and verified TLS for local programs over a Unix socket.\n"
+    "\n"
+    "  --config FILE              configuration (default: " CONFIG_DEFAULT_FILE
+    ", which need not exist)\n"
+    "  --socket PATH              listen here (default: $TCPBROKER_SOCKET, "
+    "/run/tcpbroker/tcpbroker.sock for root and\n"
+    "                             the system service, else "
+    "$XDG_RUNTIME_DIR/tcpbroker/tcpbroker.sock)\n"
+    "  --cacerts DIR              trust every certificate in the PEM files of DIR too; may be "
+    "given more than once\n"
+    "  --set SECTION.KEY=VALUE    set an option, stronger than the file; may be given more than "
+    "once\n"
+    "  --check-config FILE        say what is wrong with FILE and exit: 0 nothing, 2 something\n"
+    "  --version                  print the version\n"
+    "  --help                     print this\n"
+    "\n"
+    "Runs in the foreground and logs to standard error. SIGTERM and SIGINT stop it: running "
+    "requests are finished\n"
+    "within stop.drain_timeout; a second one ends them at once. See tcpbrokerd(8), "
+    "tcpbroker.conf(5).\n";
+
+struct arguments {
+    const char *config, *check;
+    struct app_options app;
+    const char **sets, **cacerts;
+    size_t n_sets, n_cacerts;
+};
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"socket", required_argument, NULL, 's'},
+    {"cacerts", required_argument, NULL, 'a'},
+    {"set", required_argument, NULL, 'o'},
+    {"check-config", required_argument, NULL, 'k'},
+    {"version", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Returns -1 to go on, else an exit status. */
+static int parse(int argc, char **argv, struct arguments *arguments)
+{
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            arguments->config = optarg;
+            break;
+        case 's':
+            arguments->app.socket = optarg;
+            break;
+        case 'a':
+            arguments->cacerts[arguments->n_cacerts++] = optarg;
+            break;
+        case 'o':
+            arguments->sets[arguments->n_sets++] = optarg;
+            break;
+        case 'k':
+            arguments->check = optarg;
+            break;
+        case 'v':
+            printf("tcpbrokerd %s\n", TCPBROKER_VERSION);
+            return STATUS_OK;
+        case 'h':
+            fputs(usage_text, stdout);
+            return STATUS_OK;
+        default:
+            fputs("tcpbrokerd: see tcpbrokerd --help\n", stderr);
+            return STATUS_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "tcpbrokerd: unexpected argument %s; see tcpbrokerd --help\n",
+                argv[optind]);
+        return STATUS_USAGE;
+    }
+    return -1;
+}
+
+static int load(const struct arguments *arguments, struct config **ret_config)
+{
+    static struct config_report report;
+    const char *path = arguments->check    ? arguments->check
+                       : arguments->config ? arguments->config
+                                           : CONFIG_DEFAULT_FILE;
+    /* the service unit names the default file, which need not be there; a file that somebody chose
+     * must */
+    unsigned flags =
+        !arguments->check && strcmp(path, CONFIG_DEFAULT_FILE) == 0 ? CONFIG_MAY_BE_ABSENT : 0;
+
+    config_report_init(&report);
+    int r = config_load(path, flags, arguments->sets, arguments->n_sets, &report, ret_config);
+    if (r == 0)
+        return STATUS_OK;
+    if (r < 0) {
+        fprintf(stderr, "tcpbrokerd: reading %s: %s\n", path, strerror(-r));
+        return STATUS_FAILURE;
+    }
+    config_report_print(&report, stderr);
+    return STATUS_USAGE;
+}
+
+static void set_log(const struct config *config)
+{
+    static const enum log_level levels[] = {
+        [CONFIG_LOG_ERROR] = LOG_ERROR_,   [CONFIG_LOG_WARNING] = LOG_WARNING_,
+        [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
+        [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
+    };
+    bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
+                   (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
+    log_set(levels[config->log_level], journal);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct config *config = NULL;
+
+    arguments.sets = calloc((size_t)argc, sizeof(*arguments.sets));
+    arguments.cacerts = calloc((size_t)argc, sizeof(*arguments.cacerts));
+    int status =
+        arguments.sets && arguments.cacerts ? parse(argc, argv, &arguments) : STATUS_FAILURE;
+    if (status < 0)
+        status = load(&arguments, &config);
+    if (config && !arguments.check) {
+        set_log(config);
+        arguments.app.cacerts = arguments.cacerts;
+        arguments.app.n_cacerts = arguments.n_cacerts;
+        status = app_run(config, &arguments.app);
+    } else if (config) {
+        printf("%s: no errors\n", arguments.check);
+    }
+    config_free(config);
+    free(arguments.sets);
+    free(arguments.cacerts);
+    return status;
+}

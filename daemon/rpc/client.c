@@ -1,0 +1,351 @@
+#include "rpc/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/stats.h"
+#include "rpc/request.h"
+#include "util/log.h"
+
+enum {
+    ANSWER_RESERVE = 2048, /* room for one ENOBUFS answer with the longest id there can be */
+    OUT_KEEP = 16384,      /* an idle client's buffer is not kept larger */
+    READS_MAX = 16,        /* reads per event: other clients want their turn */
+};
+
+static void on_event(void *context, unsigned events);
+
+static void mark_dirty(struct client *client)
+{
+    if (!list_linked(&client->dirty))
+        list_append(&client->io->dirty, &client->dirty);
+}
+
+static void update_watch(struct client *client)
+{
+    unsigned events = 0;
+
+    if (client->state == CLIENT_OPEN)
+        events |= client->paused ? WATCH_HANGUP : WATCH_READABLE;
+    else
+        events |= WATCH_HANGUP;
+    if (client->out.n_data > 0)
+        events |= WATCH_WRITABLE;
+    int r = watch_set(client->watch, events);
+    ASSERT(r == 0); /* libuv only takes a note of it */
+}
+
+int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid)
+{
+    const struct rpc_settings *settings = &io->shared->settings;
+
+    ASSERT_OWNER(io->loop);
+    struct client *client = calloc(1, sizeof(*client));
+    if (!client) {
+        close(fd);
+        return -ENOMEM;
+    }
+    client->io = io;
+    client->fd = fd;
+    list_init(&client->requests);
+    list_init(&client->dirty);
+    frame_init(&client->frame, settings->line);
+    int r =
+        session_new(&client->session, atomic_fetch_add(&io->shared->next_session, 1), &io->room);
+    if (r == 0)
+        r = watch_new(&client->watch, io->loop, fd, on_event, client);
+    if (r) {
+        session_end(client->session);
+        frame_deinit(&client->frame);
+        close(fd);
+        free(client);
+        return r;
+    }
+    client->session->uid = uid;
+    client->session->gid = gid;
+    client->session->pid = pid;
+    client->session->max_sockets = settings->sockets_per_session;
+    client->session->max_held = settings->held_bytes;
+    list_append(&io->clients, &client->link);
+    stats_count(clients);
+    stats_count(clients_total);
+    log_info("session %llu opened: uid %u pid %d", (unsigned long long)client->session->id,
+             (unsigned)uid, (int)pid);
+    update_watch(client);
+    *ret_client = client;
+    return 0;
+}
+
+void client_end(struct client *client, const char *why)
+{
+    struct io *io = client->io;
+
+    ASSERT_OWNER(io->loop);
+    if (client->processing) {
+        client_doom(client);
+        return;
+    }
+    client->processing = true; /* what ends below must not end the client again */
+    log_info("session %llu closed: uid %u pid %d%s%s: %s (%zu requests running, %zu sockets)",
+             (unsigned long long)client->session->id, (unsigned)client->session->uid,
+             (int)client->session->pid, client->name[0] ? " " : "", client->name, why,
+             client->n_requests, client->session->sockets.n_used);
+    while (!list_empty(&client->requests))
+        request_drop(container_of(list_first(&client->requests), struct request, link));
+    client->session = session_end(client->session);
+    client->watch = watch_free(client->watch);
+    close(client->fd);
+    list_remove(&client->link);
+    list_remove(&client->dirty);
+    frame_deinit(&client->frame);
+    writer_deinit(&client->out);
+    free(client);
+    (void)stats_sub(clients, 1);
+    io_check_drained(io);
+}
+
+/* ---- answers
+ * --------------------------------------------------------------------------------------------------
+ */
+
+int client_reserve(struct client *client)
+{
+    return writer_reserve(&client->out, ANSWER_RESERVE * (client->n_requests + 1));
+}
+
+struct writer *client_answer_begin(struct client *client, struct writer_mark *ret_mark)
+{
+    ASSERT_OWNER(client->io->loop);
+    *ret_mark = writer_mark(&client->out);
+    return &client->out;
+}
+
+void client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id)
+{
+    struct fault fault;
+
+    writer_raw(&client->out, "\n", 1);
+    if (writer_failed(&client->out) || client_reserve(client)) {
+        writer_rewind(&client->out, mark);
+        fault_set(&fault, WIRE_ENOBUFS,
+                  "the answer does not fit in memory; what was asked for may have been done");
+        fault_write(&client->out, id, &fault);
+        writer_raw(&client->out, "\n", 1);
+    }
+    mark_dirty(client);
+}
+
+void client_doom(struct client *client)
+{
+    client->doomed = true;
+    mark_dirty(client);
+}
+
+/* Does what lies unread stop the client from being read? Its receives wait as well then. */
+static void update_paused(struct client *client)
+{
+    size_t limit = client->io->shared->settings.unread_answers;
+    bool paused = client->paused ? client->out.n_data > limit / 2 : client->out.n_data > limit;
+
+    if (paused == client->paused)
+        return;
+    client->paused = paused;
+    log_debug("session %llu: %s", (unsigned long long)client->session->id,
+              paused ? "does not read its answers, paused" : "goes on");
+    session_pause(client->session, paused);
+}
+
+static bool is_done(const struct client *client)
+{
+    return client->state != CLIENT_OPEN && client->n_requests == 0 && client->out.n_data == 0 &&
+           (client->state == CLIENT_DRAINING || frame_pending(&client->frame) == 0);
+}
+
+/* Returns false when the client is gone. */
+static bool send_answers(struct client *client)
+{
+    while (client->out.n_data > 0) {
+        ssize_t n =
+            send(client->fd, client->out.data, client->out.n_data, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (n < 0) {
+            client_end(client, errno == EPIPE || errno == ECONNRESET ? "gone" : strerror(errno));
+            return false;
+        }
+        writer_consume(&client->out, (size_t)n);
+    }
+    if (client->out.n_data == 0 && client->out.capacity > OUT_KEEP && client->n_requests == 0)
+        writer_deinit(&client->out);
+    return true;
+}
+
+static void process_lines(struct client *client);
+
+void client_flush(struct client *client)
+{
+    ASSERT_OWNER(client->io->loop);
+    bool was_paused = client->paused;
+    if (client->doomed) {
+        client_end(client, "out of memory");
+        return;
+    }
+    if (!send_answers(client))
+        return;
+    update_paused(client);
+    /* lines may wait in the frame that were not looked at while the client was paused */
+    if (was_paused && !client->paused) {
+        process_lines(client);
+        return;
+    }
+    if (is_done(client))
+        client_end(client, client->state == CLIENT_DRAINING ? "shutting down" : "ended");
+    else
+        update_watch(client);
+}
+
+void client_request_ended(struct client *client)
+{
+    client->n_requests--;
+    /* the end of the iteration looks whether that was the last one */
+    mark_dirty(client);
+}
+
+/* ---- lines
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static void answer_line_fault(struct client *client, const struct fault *fault)
+{
+    struct writer_mark mark;
+    static const struct proto_id none = {.kind = PROTO_ID_NULL};
+
+    stats_count(lines_refused);
+    if (client_reserve(client)) {
+        client_end(client, "out of memory");
+        return;
+    }
+    fault_write(client_answer_begin(client, &mark), &none, fault);
+    client_answer_end(client, mark, &none);
+}
+
+static void answer_too_long(struct client *client)
+{
+    struct fault fault;
+    int64_t limit = (int64_t)client->io->shared->settings.line;
+
+    fault_limit(&fault, WIRE_INVALID_REQUEST, "limits.line", limit,
+                "the line is longer than %lld bytes; it was discarded; send large data in several "
+                "TCPSend requests",
+                (long long)limit);
+    answer_line_fault(client, &fault);
+}
+
+/* Take lines from the frame until it is empty, the client is paused or gone. Ends the client when
+ * that is due. */
+static void process_lines(struct client *client)
+{
+    const char *line;
+    size_t n;
+
+    client->processing = true;
+    while (!client->paused && !client->doomed && client->state != CLIENT_DRAINING) {
+        int r = frame_next(&client->frame, &line, &n);
+        if (r == FRAME_E_TOO_LONG)
+            answer_too_long(client);
+        else if (r)
+            break;
+        else
+            request_line(client, line, n);
+        update_paused(client);
+    }
+    client->processing = false;
+    frame_trim(&client->frame);
+    mark_dirty(client);
+    update_watch(client);
+}
+
+/* Returns false when nothing more is to be read now, or the client is gone (*ret_gone). */
+static bool read_once(struct client *client, bool *ret_gone)
+{
+    char *space;
+    size_t room;
+
+    *ret_gone = true;
+    if (frame_space(&client->frame, &space, &room)) {
+        client_end(client, "out of memory");
+        return false;
+    }
+    ssize_t n = recv(client->fd, space, room, MSG_DONTWAIT);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+            *ret_gone = false;
+            return false;
+        }
+        client_end(client, errno == ECONNRESET ? "gone" : strerror(errno));
+        return false;
+    }
+    *ret_gone = false;
+    if (n == 0) {
+        frame_end(&client->frame);
+        client->state = CLIENT_ENDED;
+        return false;
+    }
+    frame_filled(&client->frame, (size_t)n);
+    return (size_t)n == room;
+}
+
+static void on_event(void *context, unsigned events)
+{
+    struct client *client = context;
+    bool more = true, gone;
+
+    ASSERT_OWNER(client->io->loop);
+    if (events & WATCH_HANGUP) {
+        client_end(client, "gone");
+        return;
+    }
+    if (events & WATCH_WRITABLE)
+        mark_dirty(client);
+    if (!(events & WATCH_READABLE))
+        return;
+    for (unsigned i = 0; i < READS_MAX && more && !client->paused && !client->doomed; i++) {
+        more = read_once(client, &gone);
+        if (gone)
+            return;
+        process_lines(client);
+    }
+}
+
+/* ---- the daemon stops
+ * ----------------------------------------------------------------------------------------- */
+
+void client_drain(struct client *client)
+{
+    ASSERT_OWNER(client->io->loop);
+    client->state = CLIENT_DRAINING;
+    mark_dirty(client);
+    if (is_done(client))
+        client_end(client, "shutting down");
+    else
+        update_watch(client);
+}
+
+void client_cut(struct client *client)
+{
+    ASSERT_OWNER(client->io->loop);
+    client->processing = true;
+    client->state = CLIENT_DRAINING;
+    while (!list_empty(&client->requests))
+        request_abort(container_of(list_first(&client->requests), struct request, link),
+                      WIRE_SHUTTING_DOWN, "the broker is shutting down");
+    client->processing = false;
+    if (!send_answers(client))
+        return;
+    client_end(client, "shutting down");
+}

@@ -1,0 +1,69 @@
+#pragma once
+/*
+ * client: one connection from a local program: lines in, answers out, its session, its running
+ * requests.
+ *
+ * Threads:   its io thread only (asserted).
+ * Ownership: the io thread owns it from client_new() until it ends by itself or by client_end(). It
+ * owns its session and its requests. Errors:    -errno from client_new(). Whatever goes wrong with
+ * the connection ends the client. Limits:    rpc_settings: line, nesting, requests, unread_answers,
+ * held_bytes. While more than unread_answers bytes lie here unread the client is not read from and
+ * its receives wait.
+ */
+#include "broker/session.h"
+#include "net/watch.h"
+#include "proto/frame.h"
+#include "proto/writer.h"
+#include "rpc/fault.h"
+#include "rpc/io.h"
+
+enum client_state {
+    CLIENT_OPEN,
+    CLIENT_ENDED, /* it ended its sending side: running requests are answered, then it is closed */
+    CLIENT_DRAINING, /* the daemon stops: the same, and nothing new is read */
+};
+
+struct client {
+    struct list link;  /* io->clients */
+    struct list dirty; /* io->dirty */
+    struct io *io;
+    enum client_state state;
+    bool paused;     /* unread answers over the limit: it is not read from */
+    bool processing; /* inside the reading of its lines: it must not be freed there */
+    bool doomed;     /* to be ended as soon as nothing uses it any more */
+    int fd;
+    struct watch *watch;
+    struct frame frame;
+    struct writer out; /* answers not yet taken by the kernel */
+    struct session *session;
+    struct list requests; /* running */
+    size_t n_requests;
+    char name[129]; /* as Broker.Hello gave it */
+};
+
+/* Takes the fd. */
+NODISCARD int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid_t gid,
+                         pid_t pid);
+/* End it now: running requests are withdrawn without an answer, sockets closed. */
+void client_end(struct client *client, const char *why);
+/* The same at the end of this iteration: for callers inside something that still uses the client.
+ */
+void client_doom(struct client *client);
+/* The daemon stops: answer what runs, then close. */
+void client_drain(struct client *client);
+/* Answer all that runs with SHUTTING_DOWN, flush what goes at once, close. */
+void client_cut(struct client *client);
+/* Send what is to be sent; called once per iteration for clients on io->dirty. */
+void client_flush(struct client *client);
+
+/*
+ * Writing an answer: begin gives the writer; end appends the line's end and marks the client dirty.
+ * When memory ran out in between, end takes back what was written and answers ENOBUFS to id
+ * instead, for which room was kept since the request was accepted.
+ */
+struct writer *client_answer_begin(struct client *client, struct writer_mark *ret_mark);
+void client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id);
+/* Keep room for the ENOBUFS answers of all running requests. Returns 0 or -ENOMEM. */
+NODISCARD int client_reserve(struct client *client);
+/* A request of it has ended. */
+void client_request_ended(struct client *client);

@@ -1,0 +1,428 @@
+#include "rpc/fault.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void start(struct fault *fault, enum wire_error error)
+{
+    memset(fault, 0, sizeof(*fault));
+    fault->error = error;
+    fault->stage = error_infos[error].stage;
+    fault->retryable = error_infos[error].retryable;
+    fault->sent = -1;
+    fault->position = -1;
+}
+
+void fault_set(struct fault *fault, enum wire_error error, const char *format, ...)
+{
+    va_list arguments;
+
+    start(fault, error);
+    va_start(arguments, format);
+    vsnprintf(fault->message, sizeof(fault->message), format, arguments);
+    va_end(arguments);
+}
+
+void fault_limit(struct fault *fault, enum wire_error error, const char *limit, int64_t value,
+                 const char *format, ...)
+{
+    va_list arguments;
+
+    start(fault, error);
+    va_start(arguments, format);
+    vsnprintf(fault->message, sizeof(fault->message), format, arguments);
+    va_end(arguments);
+    fault->limit = limit;
+    fault->limit_value = value;
+}
+
+/* ---- errno
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    int sys_errno;
+    enum wire_error error;
+    const char *hint;
+} errno_map[] = {
+    {ECONNREFUSED, WIRE_ECONNREFUSED,
+     "nothing listens there; is the server running, is the port right?"},
+    {ETIMEDOUT, WIRE_ETIMEDOUT,
+     "no answer came in time; is the host up, does a firewall drop packets?"},
+    {EHOSTUNREACH, WIRE_EHOSTUNREACH, "there is no route to that host"},
+    {ENETUNREACH, WIRE_ENETUNREACH,
+     "there is no route to that network; does this host have such addresses?"},
+    {ENETDOWN, WIRE_ENETDOWN, "the network is down"},
+    {EHOSTDOWN, WIRE_EHOSTDOWN, "the host is down"},
+    {ECONNRESET, WIRE_ECONNRESET, "the peer reset the connection"},
+    {EPIPE, WIRE_ECONNRESET, "the peer does not take any more"},
+    {ECONNABORTED, WIRE_ECONNABORTED, "the connection was aborted"},
+    {EADDRINUSE, WIRE_EADDRINUSE, "the local address is in use"},
+    {EADDRNOTAVAIL, WIRE_EADDRNOTAVAIL,
+     "the local address is not one of this host, or no local port is free"},
+    {EACCES, WIRE_EACCES, "the system does not permit it"},
+    {EPERM, WIRE_EACCES, "the system does not permit it (a firewall rule?)"},
+    {EMFILE, WIRE_EMFILE,
+     "the broker has no file descriptors left; raise LimitNOFILE or lower limits.sockets"},
+    {ENFILE, WIRE_EMFILE, "the system has no file descriptors left"},
+    {ENOMEM, WIRE_ENOBUFS, "out of memory"},
+    {ENOBUFS, WIRE_ENOBUFS, "out of buffers"},
+    {EAFNOSUPPORT, WIRE_EAFNOSUPPORT, "the address family is not available here"},
+    {EINVAL, WIRE_EINVAL, "the system refuses that address"},
+    {ENOTCONN, WIRE_ENOTCONN, "the socket is not connected"},
+};
+
+static enum wire_error map_errno(int sys_errno, const char **ret_hint)
+{
+    for (size_t i = 0; i < sizeof(errno_map) / sizeof(errno_map[0]); i++) {
+        if (errno_map[i].sys_errno == sys_errno) {
+            *ret_hint = errno_map[i].hint;
+            return errno_map[i].error;
+        }
+    }
+    *ret_hint = strerror(sys_errno);
+    return WIRE_INTERNAL;
+}
+
+void fault_errno(struct fault *fault, enum error_stage stage, int sys_errno, const char *what)
+{
+    const char *hint;
+    enum wire_error error = map_errno(sys_errno, &hint);
+
+    fault_set(fault, error, "%s: %s", what, hint);
+    fault->stage = stage;
+    fault->sys_errno = sys_errno;
+}
+
+/* ---- resolver
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static const char *gai_name(int gai)
+{
+    switch (gai) {
+#define NAME(code)                                                                                 \
+    case code:                                                                                     \
+        return #code;
+        NAME(EAI_ADDRFAMILY)
+        NAME(EAI_AGAIN)
+        NAME(EAI_BADFLAGS)
+        NAME(EAI_FAIL)
+        NAME(EAI_FAMILY)
+        NAME(EAI_IDN_ENCODE)
+        NAME(EAI_MEMORY)
+        NAME(EAI_NODATA)
+        NAME(EAI_NONAME)
+        NAME(EAI_OVERFLOW)
+        NAME(EAI_SERVICE)
+        NAME(EAI_SOCKTYPE)
+        NAME(EAI_SYSTEM)
+#undef NAME
+    default:
+        return "EAI_UNKNOWN";
+    }
+}
+
+void fault_gai(struct fault *fault, int gai, int sys_errno, const char *what, const char *host,
+               const char *service)
+{
+    switch (gai) {
+    case EAI_NONAME:
+    case EAI_IDN_ENCODE:
+        fault_set(fault, WIRE_HOST_NOT_FOUND, "%s: there is no host %s; check the name's spelling",
+                  what, host);
+        break;
+    case EAI_AGAIN:
+        fault_set(fault, WIRE_TRY_AGAIN, "%s: no name server answered for %s; try again later",
+                  what, host);
+        break;
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+        fault_set(fault, WIRE_NO_DATA, "%s: %s exists, but has no address of the wanted family",
+                  what, host);
+        break;
+    case EAI_SERVICE:
+        fault_set(fault, WIRE_UNKNOWN_SERVICE,
+                  "%s: there is no service %s; give the port's number, or add it to /etc/services",
+                  what, service);
+        break;
+    case EAI_MEMORY:
+        fault_set(fault, WIRE_ENOBUFS, "%s: out of memory while looking up %s", what, host);
+        break;
+    default:
+        fault_set(fault, WIRE_NO_RECOVERY, "%s: looking up %s failed: %s", what, host,
+                  gai == EAI_SYSTEM ? strerror(sys_errno) : gai_strerror(gai));
+        if (gai == EAI_SYSTEM)
+            fault->sys_errno = sys_errno;
+        break;
+    }
+    fault->stage = STAGE_RESOLVE;
+    fault->gai = gai;
+}
+
+/* ---- network
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static enum error_stage net_stage(enum net_stage stage)
+{
+    switch (stage) {
+    case NET_STAGE_RESOLVE:
+        return STAGE_RESOLVE;
+    case NET_STAGE_CONNECT:
+        return STAGE_CONNECT;
+    case NET_STAGE_TLS:
+        return STAGE_TLS;
+    case NET_STAGE_IO:
+        break;
+    }
+    return STAGE_IO;
+}
+
+static const char *net_stage_text(enum net_stage stage)
+{
+    switch (stage) {
+    case NET_STAGE_RESOLVE:
+        return "looking up the name";
+    case NET_STAGE_CONNECT:
+        return "connecting";
+    case NET_STAGE_TLS:
+        return "the TLS handshake";
+    case NET_STAGE_IO:
+        break;
+    }
+    return "waiting for the peer";
+}
+
+static void fault_verify(struct fault *fault, const struct net_error *error, const char *what)
+{
+    fault_set(fault, WIRE_TLS_VERIFY,
+              "%s: the server's certificate was not accepted: %s (depth %d, subject %s, issuer "
+              "%s); mend the server's "
+              "certificate, or put its CA into the cacerts folder",
+              what, error->verify_text, error->verify_depth,
+              error->subject[0] ? error->subject : "unknown",
+              error->issuer[0] ? error->issuer : "unknown");
+}
+
+static void fault_trust(struct fault *fault, const struct net_error *error, const char *what)
+{
+    static const enum wire_error map[] = {
+        [NET_TRUST_OK] = WIRE_INTERNAL,      [NET_TRUST_FOLDER] = WIRE_CA_FOLDER,
+        [NET_TRUST_BUNDLE] = WIRE_CA_BUNDLE, [NET_TRUST_LIST] = WIRE_CA_LIST,
+        [NET_TRUST_EMPTY] = WIRE_CA_EMPTY,   [NET_TRUST_NEXT] = WIRE_CA_NEXT,
+        [NET_TRUST_OPEN] = WIRE_CA_OPEN,
+    };
+    fault_set(fault, map[error->trust], "%s: nothing can be verified: %s", what,
+              error->library[0] ? error->library : error_infos[map[error->trust]].text);
+}
+
+void fault_net(struct fault *fault, const struct net_error *error, const char *what)
+{
+    switch (error->cause) {
+    case NET_SYSTEM:
+        fault_errno(fault, net_stage(error->stage), error->sys_errno, what);
+        break;
+    case NET_RESOLVER:
+        fault_gai(fault, error->gai, error->sys_errno, what, "the name", "the service");
+        break;
+    case NET_TIMED_OUT:
+        fault_set(fault, WIRE_ETIMEDOUT,
+                  "%s: the deadline passed during %s; is the host up, is timeout_ms long enough?",
+                  what, net_stage_text(error->stage));
+        break;
+    case NET_CANCELLED:
+        fault_set(fault, WIRE_EINTR, "%s: cancelled", what);
+        break;
+    case NET_LOOKUPS_FULL:
+        fault_limit(fault, WIRE_TRY_AGAIN, "limits.lookups", 0,
+                    "%s: too many look-ups are waiting; try again later", what);
+        break;
+    case NET_TLS_HANDSHAKE:
+        fault_set(fault, WIRE_TLS_HANDSHAKE, "%s: the TLS handshake failed: %s%s%s", what,
+                  error->library[0] ? error->library : "the peer ended the connection",
+                  error->alert[0] ? "; the peer's alert: " : "", error->alert);
+        break;
+    case NET_TLS_VERIFY:
+        fault_verify(fault, error, what);
+        break;
+    case NET_TLS_IO:
+        fault_set(fault, WIRE_TLS_IO, "%s: the TLS stream was cut off or damaged: %s", what,
+                  error->library[0] ? error->library : "no close_notify before the end");
+        break;
+    case NET_TRUST_UNUSABLE:
+        fault_trust(fault, error, what);
+        break;
+    case NET_OK:
+        fault_set(fault, WIRE_INTERNAL, "%s: failed for no known reason", what);
+        break;
+    }
+    fault->stage = net_stage(error->stage);
+    fault->net = error;
+}
+
+/* ---- operations on sockets
+ * ------------------------------------------------------------------------------------ */
+
+void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struct socket *socket,
+                   const char *what)
+{
+    unsigned number = socket->number;
+
+    switch (outcome) {
+    case SOCKET_E_AGAIN:
+        fault_set(fault, WIRE_EWOULDBLOCK,
+                  "%s: nothing can be done at once on the non-blocking socket %u; try again later",
+                  what, number);
+        return;
+    case SOCKET_E_BUSY:
+        fault_set(fault, WIRE_BUSY,
+                  "%s: a request of that kind is already running on socket %u; wait for its answer",
+                  what, number);
+        return;
+    case SOCKET_E_NOT_CONNECTED:
+        fault_set(fault, WIRE_ENOTCONN, "%s: socket %u is not connected", what, number);
+        return;
+    case SOCKET_E_SHUT_DOWN:
+        fault_set(fault, WIRE_ESHUTDOWN, "%s: sending on socket %u was ended by TCPClose before",
+                  what, number);
+        return;
+    case SOCKET_E_CLOSING:
+        fault_set(fault, WIRE_ECONNABORTED, "%s: socket %u is being closed by TCPClose", what,
+                  number);
+        return;
+    case SOCKET_E_NO_HALF_CLOSE:
+        fault_set(fault, WIRE_TLS_NO_PARTIAL_CLOSE,
+                  "%s: socket %u speaks TLS 1.2, which has no half close; use option 0 or 2", what,
+                  number);
+        return;
+    case SOCKET_E_CUT:
+        fault_set(fault, WIRE_ETIMEDOUT,
+                  "%s: io.close_timeout passed before socket %u had sent everything", what, number);
+        return;
+    case SOCKET_E_NOT_UTF8:
+        fault_set(fault, WIRE_EINVAL,
+                  "%s: what came on socket %u is not UTF-8 text; nothing was taken; ask with "
+                  "encoding \"base64\"",
+                  what, number);
+        break;
+    case SOCKET_E_NUL:
+        fault_set(fault, WIRE_EINVAL,
+                  "%s: what came on socket %u has a NUL byte; nothing was taken; ask with encoding "
+                  "\"base64\"",
+                  what, number);
+        break;
+    case SOCKET_E_NO_ROOM:
+        fault_set(fault, WIRE_EINVAL,
+                  "%s: the next character on socket %u does not fit in what may be taken; ask for "
+                  "more bytes or with "
+                  "encoding \"base64\"",
+                  what, number);
+        break;
+    case SOCKET_E_NO_MEMORY:
+        fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
+        return;
+    case SOCKET_E_FAILED: {
+        fault_net(fault, socket_error(socket), what);
+        return;
+    }
+    case SOCKET_OK:
+    case SOCKET_E_PARKED:
+    case SOCKET_E_END:
+        fault_set(fault, WIRE_INTERNAL, "%s: unexpected outcome %d", what, (int)outcome);
+        return;
+    }
+    fault->stage = STAGE_IO;
+    snprintf(fault->param, sizeof(fault->param), "encoding");
+    snprintf(fault->expected, sizeof(fault->expected), "base64");
+}
+
+void fault_wrong(struct fault *fault, const struct message_wrong *wrong)
+{
+    fault_set(fault, wrong->error, "%s", wrong->text);
+    memcpy(fault->param, wrong->param, sizeof(fault->param));
+    memcpy(fault->expected, wrong->expected, sizeof(fault->expected));
+    fault->position = wrong->position;
+}
+
+/* ---- writing
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void fill_tls(struct proto_error_data *data, const struct net_error *net)
+{
+    struct proto_tls_failure *tls = &data->tls;
+
+    data->has_tls = true;
+    tls->has_verify_code = tls->has_verify_text = tls->has_depth = net->cause == NET_TLS_VERIFY;
+    tls->verify_code = net->verify_code;
+    tls->verify_text = net->verify_text;
+    tls->depth = net->verify_depth;
+    tls->has_subject = net->subject[0] != '\0';
+    tls->subject = net->subject;
+    tls->has_issuer = net->issuer[0] != '\0';
+    tls->issuer = net->issuer;
+    tls->has_alert = net->alert[0] != '\0';
+    tls->alert = net->alert;
+    tls->has_library = net->library[0] != '\0';
+    tls->library = net->library;
+}
+
+static const char *errno_name(int sys_errno)
+{
+    const char *name = strerrorname_np(sys_errno);
+    return name ? name : "unknown";
+}
+
+void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault)
+{
+    struct proto_attempt attempts[NET_ATTEMPTS_MAX];
+    char addresses[NET_ATTEMPTS_MAX][ADDRESS_TEXT_MAX];
+    const struct net_error *net = fault->net;
+    struct proto_error_object object = {
+        .code = error_infos[fault->error].code,
+        .message = fault->message,
+        .has_data = true,
+    };
+    struct proto_error_data *data = &object.data;
+
+    data->symbol = error_infos[fault->error].symbol;
+    data->stage = error_stage_name(fault->stage);
+    data->retryable = fault->retryable;
+    data->has_param = fault->param[0] != '\0';
+    data->param = fault->param;
+    data->has_expected = fault->expected[0] != '\0';
+    data->expected = fault->expected;
+    data->has_limit = fault->limit != NULL;
+    data->limit = fault->limit;
+    data->has_limit_value = fault->limit && fault->limit_value > 0;
+    data->limit_value = fault->limit_value;
+    data->has_owner = fault->has_owner && label_to(&fault->owner, &data->owner);
+    data->has_sent = fault->sent >= 0;
+    data->sent = fault->sent;
+    data->has_position = fault->position >= 0;
+    data->position = fault->position;
+    data->has_gai = fault->gai != 0;
+    data->gai = fault->gai ? gai_name(fault->gai) : NULL;
+    int sys_errno = fault->sys_errno ? fault->sys_errno : net ? net->sys_errno : 0;
+    data->has_sys_errno = sys_errno != 0;
+    data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;
+    if (net && net->n_attempts > 0) {
+        for (unsigned i = 0; i < net->n_attempts; i++) {
+            const struct net_attempt *attempt = &net->attempts[i];
+            attempts[i] = (struct proto_attempt){
+                .address = address_text(&attempt->address, addresses[i], sizeof(addresses[i])),
+                .error = attempt->sys_errno ? errno_name(attempt->sys_errno) : "pending",
+                .ms = attempt->ms,
+            };
+        }
+        data->has_attempts = true;
+        data->attempts = (struct proto_objects){.items = attempts, .n_items = net->n_attempts};
+    }
+    if (net && net->cause >= NET_TLS_HANDSHAKE)
+        fill_tls(data, net);
+    message_error(writer, id, &object);
+}

@@ -1,0 +1,52 @@
+#pragma once
+/*
+ * fault: an error on its way to a client, and the one place where conditions of the layers below
+ * become wire errors.
+ *
+ * Threads:   any; a value.
+ * Ownership: borrowed pointers live until fault_write().
+ */
+#include "broker/session.h"
+#include "net/error.h"
+#include "proto/message.h"
+
+struct fault {
+    enum wire_error error;
+    enum error_stage stage;
+    bool retryable;
+    char message[1024];
+    /* the rest is left out when unset */
+    char param[128];
+    char expected[256];
+    const char *limit; /* "limits.sockets" */
+    int64_t limit_value;
+    struct label owner;
+    bool has_owner;
+    int64_t sent;                /* -1: unset */
+    int64_t position;            /* -1: unset */
+    int sys_errno;               /* 0: unset */
+    int gai;                     /* 0: unset */
+    const struct net_error *net; /* attempts and TLS details */
+};
+
+/* Start one: stage and retryable are the table's. */
+__attribute__((format(printf, 3, 4))) void fault_set(struct fault *fault, enum wire_error error,
+                                                     const char *format, ...);
+/* A limit was reached; limit names the option. */
+__attribute__((format(printf, 5, 6))) void fault_limit(struct fault *fault, enum wire_error error,
+                                                       const char *limit, int64_t value,
+                                                       const char *format, ...);
+/* A system call failed; what: what was tried, as the beginning of a sentence. */
+void fault_errno(struct fault *fault, enum error_stage stage, int sys_errno, const char *what);
+/* The resolver failed. */
+void fault_gai(struct fault *fault, int gai, int sys_errno, const char *what, const char *host,
+               const char *service);
+/* Something with the network failed. */
+void fault_net(struct fault *fault, const struct net_error *error, const char *what);
+/* An operation on a socket ended with something else than SOCKET_OK; what: the method. */
+void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struct socket *socket,
+                   const char *what);
+/* What message_parse() found wrong. */
+void fault_wrong(struct fault *fault, const struct message_wrong *wrong);
+
+void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault);

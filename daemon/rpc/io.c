@@ -1,0 +1,183 @@
+#include "rpc/io.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "rpc/client.h"
+#include "util/log.h"
+
+enum { SCRATCH_SIZE = 65536 };
+
+/* A new client on its way from the control thread. */
+struct arrival {
+    struct mail mail;
+    struct io *io;
+    int fd;
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+};
+
+static void on_iteration(void *context)
+{
+    struct io *io = context;
+    for (struct list *link; (link = list_pop(&io->dirty));)
+        client_flush(container_of(link, struct client, dirty));
+}
+
+int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
+{
+    char name[16];
+    struct io *io = calloc(1, sizeof(*io));
+    if (!io)
+        return -ENOMEM;
+    snprintf(name, sizeof(name), "io-%zu", index);
+    int r = loop_new(&io->loop, name, 0);
+    if (r) {
+        free(io);
+        return r;
+    }
+    io->room = (struct socket_room){
+        .loop = io->loop,
+        .table = shared->table,
+        .receive_buffer = shared->settings.receive_buffer,
+        .close_timeout_ms = shared->settings.close_timeout_ms,
+        .scratch = malloc(SCRATCH_SIZE),
+        .n_scratch = SCRATCH_SIZE,
+    };
+    io->shared = shared;
+    io->index = index;
+    list_init(&io->clients);
+    list_init(&io->dirty);
+    loop_on_iteration(io->loop, on_iteration, io);
+    if (!io->room.scratch) {
+        io_free(io);
+        return -ENOMEM;
+    }
+    *ret_io = io;
+    return 0;
+}
+
+int io_start(struct io *io)
+{
+    return loop_start(io->loop);
+}
+
+void io_stop(struct io *io)
+{
+    loop_stop(io->loop);
+}
+
+void io_join(struct io *io)
+{
+    loop_join(io->loop);
+}
+
+struct io *io_free(struct io *io)
+{
+    if (!io)
+        return NULL;
+    ASSERT(list_empty(&io->clients));
+    loop_free(io->loop);
+    free(io->room.scratch);
+    free(io);
+    return NULL;
+}
+
+static void on_arrival(struct mail *mail)
+{
+    struct arrival *arrival = container_of(mail, struct arrival, mail);
+    struct io *io = arrival->io;
+    struct client *client;
+
+    if (io->state != IO_RUNNING) {
+        close(arrival->fd);
+    } else {
+        int r = client_new(&client, io, arrival->fd, arrival->uid, arrival->gid, arrival->pid);
+        if (r)
+            log_warning("client of uid %u pid %d turned away: out of memory",
+                        (unsigned)arrival->uid, (int)arrival->pid);
+    }
+    free(arrival);
+}
+
+int io_post_client(struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid)
+{
+    struct arrival *arrival = malloc(sizeof(*arrival));
+    if (!arrival) {
+        close(fd);
+        return -ENOMEM;
+    }
+    *arrival = (struct arrival){
+        .mail = {.deliver = on_arrival}, .io = io, .fd = fd, .uid = uid, .gid = gid, .pid = pid};
+    loop_post(io->loop, &arrival->mail);
+    return 0;
+}
+
+/* ---- draining
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void cut_all(struct io *io)
+{
+    if (io->state >= IO_CLOSING)
+        return;
+    io->state = IO_CLOSING;
+    timers_stop(&io->loop->timers, &io->drain_timer);
+    list_for_each_safe (link, &io->clients)
+        client_cut(container_of(link, struct client, link));
+    io_check_drained(io);
+}
+
+static void on_drain_timer(struct timer *timer)
+{
+    struct io *io = container_of(timer, struct io, drain_timer);
+    log_notice("io-%zu: stop.drain_timeout passed, what still runs is ended", io->index);
+    cut_all(io);
+}
+
+void io_check_drained(struct io *io)
+{
+    if (io->state == IO_RUNNING || io->state == IO_DRAINED || !list_empty(&io->clients) ||
+        io->n_away > 0)
+        return;
+    io->state = IO_DRAINED;
+    timers_stop(&io->loop->timers, &io->drain_timer);
+    loop_post(io->drained_to, io->drained);
+}
+
+static void on_drain(struct mail *mail)
+{
+    struct io *io = container_of(mail, struct io, drain);
+
+    io->state = IO_DRAINING;
+    if (timers_start(&io->loop->timers, &io->drain_timer, (uint64_t)io->drain_ms, on_drain_timer)) {
+        cut_all(io);
+        return;
+    }
+    list_for_each_safe (link, &io->clients)
+        client_drain(container_of(link, struct client, link));
+    io_check_drained(io);
+}
+
+void io_post_drain(struct io *io, int64_t drain_ms, struct loop *drained_to, struct mail *drained)
+{
+    io->drain_ms = drain_ms;
+    io->drained_to = drained_to;
+    io->drained = drained;
+    io->drain.deliver = on_drain;
+    loop_post(io->loop, &io->drain);
+}
+
+static void on_cut(struct mail *mail)
+{
+    cut_all(container_of(mail, struct io, cut));
+}
+
+void io_post_cut(struct io *io)
+{
+    io->cut.deliver = on_cut;
+    loop_post(io->loop, &io->cut);
+}

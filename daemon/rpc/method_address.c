@@ -1,0 +1,205 @@
+/*
+ * method_address: TCPGetMyAddr, TCPGetMyPort, TCPGetRemoteAddr, TCPName2Addr, TCPAddr2Name.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/job.h"
+#include "rpc/method.h"
+
+/* ---- of a socket
+ * ---------------------------------------------------------------------------------------------- */
+
+/* The socket, when it has addresses; otherwise the request was answered. */
+static struct socket *connected_socket(struct request *request, int64_t number)
+{
+    struct fault fault;
+    struct socket *socket = request_socket(request, number);
+
+    if (!socket || socket->stream)
+        return socket;
+    fault_outcome(&fault, SOCKET_E_NOT_CONNECTED, socket, request_name(request));
+    request_fail(request, &fault);
+    return NULL;
+}
+
+void method_tcp_get_my_port(struct request *request)
+{
+    struct socket *socket = connected_socket(request, request->params.tcp_get_my_port.socket);
+    if (!socket)
+        return;
+    struct proto_tcp_get_my_port_result result = {.port =
+                                                      address_port(stream_local(socket->stream))};
+    request_answer(request, &result);
+}
+
+void method_tcp_get_remote_addr(struct request *request)
+{
+    char text[ADDRESS_TEXT_MAX];
+    struct socket *socket = connected_socket(request, request->params.tcp_get_remote_addr.socket);
+    if (!socket)
+        return;
+    const struct address *remote = stream_remote(socket->stream);
+    struct proto_tcp_get_remote_addr_result result = {
+        .address = address_text(remote, text, sizeof(text)), .port = address_port(remote)};
+    request_answer(request, &result);
+}
+
+/* ---- look-ups
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void on_deadline(struct request *request)
+{
+    request_abort(request, WIRE_ETIMEDOUT, "connect.lookup_timeout passed; is the name server up?");
+}
+
+/* Send a look-up out. Takes *lookup; on failure the request was answered. */
+static void start(struct request *request, struct lookup *lookup,
+                  void (*on_lookup)(struct request *request, struct lookup *lookup))
+{
+    struct rpc_settings *settings = &request->client->io->shared->settings;
+    struct fault fault;
+
+    if (!lookup || job_new(request)) {
+        lookup_free(lookup);
+        fault_set(&fault, WIRE_ENOBUFS, "%s: out of memory", request_name(request));
+        request_fail(request, &fault);
+        return;
+    }
+    request->on_deadline = on_deadline;
+    request->op.job->on_lookup = on_lookup;
+    if (!request_deadline(request, settings->lookup_timeout_ms)) {
+        lookup_free(lookup);
+        return;
+    }
+    if (job_lookup(request->op.job, &lookup)) {
+        lookup_free(lookup);
+        job_done(request);
+        fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", (int64_t)settings->lookups,
+                    "%s: %zu look-ups are waiting; try again later", request_name(request),
+                    settings->lookups);
+        request_fail(request, &fault);
+    }
+}
+
+static struct lookup *new_lookup(enum lookup_kind kind, bool ipv6)
+{
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    if (!lookup)
+        return NULL;
+    lookup->kind = kind;
+    lookup->family = ipv6 ? AF_INET6 : AF_INET;
+    return lookup;
+}
+
+/* A look-up failed: answer so. Returns false when it did not fail. */
+static bool answer_failure(struct request *request, struct lookup *lookup, const char *subject)
+{
+    struct fault fault;
+
+    if (!lookup->gai)
+        return false;
+    fault_gai(&fault, lookup->gai, lookup->sys_errno, request_name(request), subject,
+              lookup->service);
+    lookup_free(lookup);
+    request_fail(request, &fault);
+    return true;
+}
+
+static void on_self(struct request *request, struct lookup *lookup)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    job_done(request);
+    if (answer_failure(request, lookup, "this host's own name"))
+        return;
+    struct proto_tcp_get_my_addr_result result = {
+        .address = address_text(&lookup->addresses[0], text, sizeof(text))};
+    request_answer(request, &result);
+    lookup_free(lookup);
+}
+
+void method_tcp_get_my_addr(struct request *request)
+{
+    const struct proto_tcp_get_my_addr_params *params = &request->params.tcp_get_my_addr;
+    char text[ADDRESS_TEXT_MAX];
+
+    if (params->socket == 0) {
+        start(request, new_lookup(LOOKUP_SELF, params->ipv6), on_self);
+        return;
+    }
+    struct socket *socket = connected_socket(request, params->socket);
+    if (!socket)
+        return;
+    struct proto_tcp_get_my_addr_result result = {
+        .address = address_text(stream_local(socket->stream), text, sizeof(text))};
+    request_answer(request, &result);
+}
+
+static void answer_addresses(struct request *request, const struct lookup *lookup)
+{
+    char texts[LOOKUP_ADDRESSES_MAX][ADDRESS_TEXT_MAX];
+    const char *items[LOOKUP_ADDRESSES_MAX];
+
+    for (size_t i = 0; i < lookup->n_addresses; i++)
+        items[i] = address_text(&lookup->addresses[i], texts[i], sizeof(texts[i]));
+    struct proto_tcp_name2addr_result result = {
+        .address = items[0],
+        .addresses = {.items = items, .n_items = lookup->n_addresses},
+    };
+    request_answer(request, &result);
+}
+
+static void on_addresses(struct request *request, struct lookup *lookup)
+{
+    job_done(request);
+    if (answer_failure(request, lookup, request->params.tcp_name2addr.hostname))
+        return;
+    answer_addresses(request, lookup);
+    lookup_free(lookup);
+}
+
+void method_tcp_name2addr(struct request *request)
+{
+    const struct proto_tcp_name2addr_params *params = &request->params.tcp_name2addr;
+    struct lookup *lookup = new_lookup(LOOKUP_ADDRESSES, params->ipv6);
+
+    if (lookup) {
+        size_t n = strlen(params->hostname);
+        bool bracketed = n > 2 && params->hostname[0] == '[' && params->hostname[n - 1] == ']';
+        snprintf(lookup->host, sizeof(lookup->host), "%.*s", (int)(bracketed ? n - 2 : n),
+                 params->hostname + (bracketed ? 1 : 0));
+    }
+    start(request, lookup, on_addresses);
+}
+
+static void on_name(struct request *request, struct lookup *lookup)
+{
+    job_done(request);
+    if (answer_failure(request, lookup, request->params.tcp_addr2name.address))
+        return;
+    struct proto_tcp_addr2name_result result = {.hostname = lookup->name};
+    request_answer(request, &result);
+    lookup_free(lookup);
+}
+
+void method_tcp_addr2name(struct request *request)
+{
+    struct fault fault;
+    struct lookup *lookup = new_lookup(LOOKUP_NAME, false);
+
+    if (lookup && address_parse(&lookup->address, request->params.tcp_addr2name.address, 0)) {
+        lookup_free(lookup);
+        fault_set(&fault, WIRE_INVALID_PARAMS,
+                  "TCPAddr2Name: address: expected an IPv4 or IPv6 address");
+        snprintf(fault.param, sizeof(fault.param), "address");
+        snprintf(fault.expected, sizeof(fault.expected), "an IPv4 or IPv6 address");
+        request_fail(request, &fault);
+        return;
+    }
+    start(request, lookup, on_name);
+}

@@ -1,0 +1,403 @@
+/*
+ * method_connect: TCPConnect. Parameters and limits are checked here, then a look-up (when there is
+ * a name) and a dial are sent out; what comes back becomes a socket of the session.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/stats.h"
+#include "rpc/job.h"
+#include "rpc/method.h"
+#include "util/log.h"
+
+/* The dial thread keeps the deadline to the millisecond and tells what it was doing; should it be
+ * too busy for that, the client is answered from here so much later. */
+enum { DEADLINE_BACKSTOP_MS = 2000 };
+
+struct target {
+    char host[256];         /* without brackets */
+    struct address literal; /* n_bytes 0: a name */
+    uint16_t port;          /* 0: a service name */
+};
+
+static void describe(const struct request *request, char *text, size_t n_text)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    snprintf(text, n_text, "TCPConnect to %s port %s", params->hostname, params->port);
+}
+
+static void fail_param(struct request *request, const char *param, const char *expected)
+{
+    struct fault fault;
+
+    fault_set(&fault, WIRE_INVALID_PARAMS, "TCPConnect: %s: expected %s", param, expected);
+    snprintf(fault.param, sizeof(fault.param), "%s", param);
+    snprintf(fault.expected, sizeof(fault.expected), "%s", expected);
+    request_fail(request, &fault);
+}
+
+static void fail_memory(struct request *request)
+{
+    struct fault fault;
+    fault_set(&fault, WIRE_ENOBUFS, "TCPConnect: out of memory");
+    request_fail(request, &fault);
+}
+
+/* ---- parameters
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void read_target(const struct proto_tcp_connect_params *params, struct target *ret_target)
+{
+    char *end;
+    unsigned long port = strtoul(params->port, &end, 10);
+
+    memset(ret_target, 0, sizeof(*ret_target));
+    ret_target->port =
+        *end == '\0' ? (uint16_t)port : 0; /* the field table has checked the range */
+    size_t n = strlen(params->hostname);
+    bool bracketed = n > 2 && params->hostname[0] == '[' && params->hostname[n - 1] == ']';
+    snprintf(ret_target->host, sizeof(ret_target->host), "%.*s", (int)(bracketed ? n - 2 : n),
+             params->hostname + (bracketed ? 1 : 0));
+    if (address_parse(&ret_target->literal, params->hostname, ret_target->port))
+        ret_target->literal.n_bytes = 0;
+}
+
+static bool read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial)
+{
+    for (size_t i = 0; i < alpn->n_items; i++) {
+        size_t n = strlen(alpn->items[i]);
+        if (n == 0 || n > 255 || dial->n_alpn + 1 + n > sizeof(dial->alpn)) {
+            fail_param(
+                request, "alpn",
+                "protocol names of 1..255 bytes, at most 256 bytes in all with one more for each");
+            return false;
+        }
+        dial->alpn[dial->n_alpn++] = (unsigned char)n;
+        memcpy(dial->alpn + dial->n_alpn, alpn->items[i], n);
+        dial->n_alpn += n;
+    }
+    return true;
+}
+
+static int family_of(int64_t word)
+{
+    return word == 1 ? AF_INET : word == 2 ? AF_INET6 : AF_UNSPEC;
+}
+
+/* All that does not depend on the look-up. Returns false when the request was answered. */
+static bool prepare(struct request *request, const struct target *target, struct dial *dial)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    struct rpc_shared *shared = request->client->io->shared;
+
+    dial->family = family_of(params->family);
+    dial->secure = params->secure;
+    dial->verify = params->verify;
+    dial->min_tls13 = params->min_tls == 1;
+    if (params->has_identity) {
+        fail_param(request, "identity", "no identity: client certificates are not in this version");
+        return false;
+    }
+    if (params->attach) {
+        fail_param(request, "attach", "false: handing out the stream is not in this version");
+        return false;
+    }
+    if (params->has_local_address && address_parse(&dial->local, params->local_address, 0)) {
+        fail_param(request, "local_address", "an IPv4 or IPv6 address of this host");
+        return false;
+    }
+    if (target->literal.n_bytes && dial->family != AF_UNSPEC &&
+        dial->family != address_family(&target->literal)) {
+        struct fault fault;
+        fault_set(&fault, WIRE_NO_DATA, "TCPConnect: %s is no %s address", target->host,
+                  dial->family == AF_INET ? "IPv4" : "IPv6");
+        request_fail(request, &fault);
+        return false;
+    }
+    if (!params->secure)
+        return true;
+    dial->trust = rpc_trust(shared);
+    snprintf(dial->server_name, sizeof(dial->server_name), "%s",
+             params->has_server_name ? params->server_name : target->host);
+    return !params->has_alpn || read_alpn(request, &params->alpn, dial);
+}
+
+/* ---- the way back
+ * --------------------------------------------------------------------------------------------- */
+
+struct proto_tls_facts method_tls_facts(const struct tls_facts *facts)
+{
+    return (struct proto_tls_facts){
+        .version = facts->version,
+        .cipher = facts->cipher,
+        .has_alpn = facts->alpn[0] != '\0',
+        .alpn = facts->alpn,
+        .has_server_name = facts->server_name[0] != '\0',
+        .server_name = facts->server_name,
+        .verified = facts->verified,
+        .resumed = facts->resumed,
+        .has_peer = facts->has_peer,
+        .peer = {.subject = facts->subject,
+                 .issuer = facts->issuer,
+                 .not_after = facts->not_after,
+                 .sha256 = facts->sha256},
+    };
+}
+
+static void count_failure(const struct fault *fault)
+{
+    stats_count(connects_failed);
+    if (fault->error == WIRE_ETIMEDOUT)
+        stats_count(connects_timed_out);
+    if (fault->stage == STAGE_TLS)
+        stats_count(handshakes_failed);
+}
+
+/* The request ends with an error after it had its job and its number. */
+static void fail_connect(struct request *request, const struct fault *fault)
+{
+    count_failure(fault);
+    log_info("connect failed: session %llu uid %u pid %d: %s [%s]",
+             (unsigned long long)request_session(request)->id,
+             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
+             fault->message, error_infos[fault->error].symbol);
+    if (request->socket)
+        session_socket_free(request_session(request), request->socket, false);
+    request->socket = NULL;
+    if (request->op.job)
+        job_done(request);
+    request_fail(request, fault);
+}
+
+static void log_open(const struct socket *socket, const struct proto_tcp_connect_result *result)
+{
+    const struct tls_facts *tls = stream_tls(socket->stream);
+
+    log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s "
+             "ms %lld",
+             socket->number, (unsigned long long)socket->session->id,
+             (unsigned)socket->session->uid, (int)socket->session->pid, socket->hostname,
+             result->remote_address, (long long)result->remote_port, tls ? tls->version : "no",
+             tls && !tls->verified ? " UNVERIFIED" : "", (long long)result->timing_us.total / 1000);
+    if (tls && !tls->verified)
+        log_warning("socket %u: the certificate of %s was not verified (verify: false)",
+                    socket->number, socket->hostname);
+}
+
+static void answer_connect(struct request *request, const struct dial *dial)
+{
+    struct socket *socket = request->socket;
+    char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+    struct proto_tcp_connect_result result = {
+        .socket = socket->number,
+        .remote_address = address_text(stream_remote(socket->stream), remote, sizeof(remote)),
+        .remote_port = address_port(stream_remote(socket->stream)),
+        .local_address = address_text(stream_local(socket->stream), local, sizeof(local)),
+        .local_port = address_port(stream_local(socket->stream)),
+        .timing_us = {.resolve = dial->resolve_us,
+                      .connect = dial->connect_us,
+                      .handshake = dial->handshake_us,
+                      .total = loop_clock_us() - request->started_us},
+    };
+    const struct tls_facts *tls = stream_tls(socket->stream);
+    if (tls) {
+        result.has_tls = true;
+        result.tls = method_tls_facts(tls);
+        stats_count(handshakes_ok);
+        if (!tls->verified)
+            stats_count(tls_unverified);
+    }
+    stats_count(connects_ok);
+    log_open(socket, &result);
+    job_done(request);
+    request_answer(request, &result);
+}
+
+static void on_dial(struct request *request, struct dial *dial)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    if (dial->error.cause != NET_OK) {
+        fault_net(&fault, &dial->error, what);
+        fail_connect(request, &fault);
+        dial_free(dial);
+        return;
+    }
+    int r = socket_connect(request->socket, &dial->connection);
+    if (r) {
+        fault_errno(&fault, STAGE_BROKER, -r, what);
+        fail_connect(request, &fault);
+    } else {
+        answer_connect(request, dial);
+    }
+    dial_free(dial);
+}
+
+/* ---- deadlines
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_deadline(struct request *request)
+{
+    struct fault fault;
+    char what[384];
+    bool lookup = request->op.job->out_lookup;
+
+    describe(request, what, sizeof(what));
+    fault_set(&fault, WIRE_ETIMEDOUT, "%s: the deadline passed %s", what,
+              lookup
+                  ? "while looking up the name; is the name server up, is timeout_ms long enough?"
+                  : "while the broker was too busy to say more");
+    fault.stage = lookup ? STAGE_RESOLVE : STAGE_CONNECT;
+    request->withdraw(request, &fault); /* what is under way goes on without the request */
+    fail_connect(request, &fault);
+}
+
+/* ---- the way there
+ * -------------------------------------------------------------------------------------------- */
+
+static void start_dial(struct request *request)
+{
+    struct job *job = request->op.job;
+    int64_t remain_ms = (job->dial->deadline_us - loop_clock_us()) / 1000;
+
+    if (!request_deadline(request, (remain_ms > 0 ? remain_ms : 0) + DEADLINE_BACKSTOP_MS))
+        return;
+    job_dial(job);
+}
+
+static void on_lookup(struct request *request, struct lookup *lookup)
+{
+    struct dial *dial = request->op.job->dial;
+    struct fault fault;
+    char what[384];
+
+    if (lookup->gai) {
+        describe(request, what, sizeof(what));
+        fault_gai(&fault, lookup->gai, lookup->sys_errno, what, lookup->host, lookup->service);
+        fail_connect(request, &fault);
+        lookup_free(lookup);
+        return;
+    }
+    dial->addresses = lookup->addresses;
+    dial->n_addresses = lookup->n_addresses;
+    dial->resolve_us = lookup->took_us;
+    lookup->addresses = NULL;
+    lookup_free(lookup);
+    start_dial(request);
+}
+
+static void start_lookup(struct request *request, const struct target *target)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    struct job *job = request->op.job;
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    struct fault fault;
+
+    if (!lookup) {
+        fault_set(&fault, WIRE_ENOBUFS, "TCPConnect: out of memory");
+        fail_connect(request, &fault);
+        return;
+    }
+    lookup->kind = LOOKUP_ADDRESSES;
+    lookup->family = job->dial->family;
+    snprintf(lookup->host, sizeof(lookup->host), "%s", target->host);
+    snprintf(lookup->service, sizeof(lookup->service), "%s", params->port);
+    int64_t remain_ms = (job->dial->deadline_us - loop_clock_us() + 999) / 1000;
+    if (!request_deadline(request, remain_ms > 0 ? remain_ms : 0)) {
+        lookup_free(lookup);
+        return;
+    }
+    if (job_lookup(job, &lookup)) {
+        int64_t limit = (int64_t)request->client->io->shared->settings.lookups;
+        lookup_free(lookup);
+        fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", limit,
+                    "TCPConnect: %lld look-ups are waiting; try again later", (long long)limit);
+        fail_connect(request, &fault);
+    }
+}
+
+static void fail_socket(struct request *request, int r)
+{
+    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    struct fault fault;
+
+    if (r == SESSION_E_FULL)
+        fault_limit(&fault, WIRE_EMFILE, "limits.sockets_per_session",
+                    settings->sockets_per_session,
+                    "TCPConnect: this session has %u sockets, which is the limit; close some",
+                    settings->sockets_per_session);
+    else if (r == SESSION_E_ALL_FULL)
+        fault_limit(&fault, WIRE_EMFILE, "limits.sockets", settings->sockets,
+                    "TCPConnect: the broker has %u sockets, which is the limit; try again later",
+                    settings->sockets);
+    else
+        fault_set(&fault, WIRE_ENOBUFS, "TCPConnect: out of memory");
+    stats_count(connects_failed);
+    request_fail(request, &fault);
+}
+
+void method_tcp_connect(struct request *request)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    struct rpc_shared *shared = request->client->io->shared;
+    struct target target;
+    struct fault fault;
+
+    if (request->client->io->state != IO_RUNNING) {
+        fault_set(&fault, WIRE_SHUTTING_DOWN,
+                  "TCPConnect: the broker is shutting down and makes no new connections");
+        request_fail(request, &fault);
+        return;
+    }
+    read_target(params, &target);
+    struct dial *dial = calloc(1, sizeof(*dial));
+    if (!dial) {
+        fail_memory(request);
+        return;
+    }
+    if (!prepare(request, &target, dial)) {
+        dial_free(dial);
+        return;
+    }
+    int64_t timeout_ms =
+        params->has_timeout_ms ? params->timeout_ms : shared->settings.connect_timeout_ms;
+    dial->deadline_us = request->started_us + timeout_ms * 1000;
+    int r = session_socket_new(request_session(request), &request->thread, params->hostname,
+                               &request->socket);
+    if (r) {
+        dial_free(dial);
+        request->socket = NULL;
+        fail_socket(request, r);
+        return;
+    }
+    bool ready = target.literal.n_bytes && target.port;
+    if (ready) {
+        dial->addresses = malloc(sizeof(*dial->addresses));
+        if (dial->addresses) {
+            dial->addresses[0] = target.literal;
+            dial->n_addresses = 1;
+        }
+    }
+    if ((ready && !dial->addresses) || job_new(request)) {
+        dial_free(dial);
+        session_socket_free(request_session(request), request->socket, false);
+        request->socket = NULL;
+        fail_memory(request);
+        return;
+    }
+    request->on_deadline = on_deadline;
+    request->op.job->dial = dial;
+    request->op.job->on_lookup = on_lookup;
+    request->op.job->on_dial = on_dial;
+    if (ready)
+        start_dial(request);
+    else
+        start_lookup(request, &target);
+}

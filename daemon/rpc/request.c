@@ -1,0 +1,375 @@
+#include "rpc/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/stats.h"
+
+/* A batch: its answers are collected and sent as one array when the last member is done
+ * (JSON-RPC 2.0 section 6). */
+struct batch {
+    struct client *client;
+    struct writer answers;
+    size_t n_running;
+};
+
+/* ---- answers
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void batch_unref(struct batch *batch, bool answer)
+{
+    static const struct proto_id none = {.kind = PROTO_ID_NULL};
+    struct writer_mark mark;
+
+    if (--batch->n_running > 0)
+        return;
+    if (answer && batch->answers.n_data > 0) {
+        struct writer *out = client_answer_begin(batch->client, &mark);
+        writer_raw(out, "[", 1);
+        writer_raw(out, batch->answers.data, batch->answers.n_data);
+        writer_raw(out, "]", 1);
+        client_answer_end(batch->client, mark, &none);
+    }
+    writer_deinit(&batch->answers);
+    free(batch);
+}
+
+/* Where an answer of this request is written to. */
+static struct writer *answer_begin(struct client *client, struct batch *batch,
+                                   struct writer_mark *ret_mark)
+{
+    if (!batch)
+        return client_answer_begin(client, ret_mark);
+    *ret_mark = writer_mark(&batch->answers);
+    if (batch->answers.n_data > 0)
+        writer_raw(&batch->answers, ",", 1);
+    return &batch->answers;
+}
+
+static void answer_end(struct client *client, struct batch *batch, struct writer_mark mark,
+                       const struct proto_id *id)
+{
+    if (!batch) {
+        client_answer_end(client, mark, id);
+    } else if (writer_failed(&batch->answers)) {
+        /* a batch's memory is not reserved: without it, its client cannot be told and must not wait
+         * forever */
+        writer_rewind(&batch->answers, mark);
+        client_doom(client);
+    }
+}
+
+static void write_fault(struct client *client, struct batch *batch, const struct proto_id *id,
+                        const struct fault *fault)
+{
+    struct writer_mark mark;
+
+    stats_count(requests_failed);
+    if (fault->limit)
+        stats_count(limit_refused);
+    if (id->kind == PROTO_ID_ABSENT)
+        return;
+    struct writer *writer = answer_begin(client, batch, &mark);
+    fault_write(writer, id, fault);
+    answer_end(client, batch, mark, id);
+}
+
+/* The request is over; its client may end only after this. */
+static void finish(struct request *request, bool answered)
+{
+    struct client *client = request->client;
+
+    timers_stop(&client->io->loop->timers, &request->deadline);
+    list_remove(&request->link);
+    session_unhold(client->session, request->n_held);
+    (void)stats_sub(requests_running, 1);
+    if (request->batch)
+        batch_unref(request->batch, answered);
+    message_unref(request->message);
+    free(request);
+    client_request_ended(client);
+}
+
+void request_answer(struct request *request, const void *result)
+{
+    struct client *client = request->client;
+    struct writer_mark mark;
+
+    ASSERT_OWNER(client->io->loop);
+    const struct proto_id *id = &request->call->id;
+    if (id->kind != PROTO_ID_ABSENT) {
+        struct writer *writer = answer_begin(client, request->batch, &mark);
+        message_result_begin(writer, id);
+        fields_write(method_infos[request->call->method].result, result, writer);
+        message_result_end(writer);
+        answer_end(client, request->batch, mark, id);
+    }
+    finish(request, true);
+}
+
+void request_fail(struct request *request, const struct fault *fault)
+{
+    ASSERT_OWNER(request->client->io->loop);
+    write_fault(request->client, request->batch, &request->call->id, fault);
+    finish(request, true);
+}
+
+static void withdraw(struct request *request, struct fault *fault)
+{
+    if (request->withdraw)
+        request->withdraw(request, fault);
+    request->withdraw = NULL;
+}
+
+void request_drop(struct request *request)
+{
+    ASSERT_OWNER(request->client->io->loop);
+    withdraw(request, NULL);
+    finish(request, false);
+}
+
+void request_abort(struct request *request, enum wire_error error, const char *why)
+{
+    struct fault fault;
+
+    fault_set(&fault, error, "%s: %s", request_name(request), why);
+    withdraw(request, &fault);
+    request_fail(request, &fault);
+}
+
+/* ---- deadlines
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_deadline(struct timer *timer)
+{
+    struct request *request = container_of(timer, struct request, deadline);
+    struct fault fault;
+
+    if (request->on_deadline) {
+        request->on_deadline(request);
+        return;
+    }
+    fault_set(&fault, WIRE_ETIMEDOUT, "%s: the deadline passed after %lld ms",
+              request_name(request), (long long)(loop_clock_us() - request->started_us) / 1000);
+    withdraw(request, &fault);
+    request_fail(request, &fault);
+}
+
+bool request_deadline(struct request *request, int64_t delay_ms)
+{
+    struct fault fault;
+    struct loop *loop = request->client->io->loop;
+
+    if (timers_start(&loop->timers, &request->deadline, (uint64_t)delay_ms, on_deadline) == 0)
+        return true;
+    fault_set(&fault, WIRE_ENOBUFS, "%s: out of memory", request_name(request));
+    withdraw(request, &fault);
+    request_fail(request, &fault);
+    return false;
+}
+
+/* ---- finding
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct request *request_find(struct client *client, const struct proto_id *id)
+{
+    list_for_each (link, &client->requests) {
+        struct request *request = container_of(link, struct request, link);
+        if (request->call->id.kind != PROTO_ID_ABSENT && proto_id_equal(&request->call->id, id))
+            return request;
+    }
+    return NULL;
+}
+
+struct socket *request_socket(struct request *request, int64_t number)
+{
+    struct socket *socket;
+    struct fault fault;
+
+    switch (session_socket(request_session(request), (uint32_t)number, &request->thread, &socket)) {
+    case 0:
+        return socket;
+    case SESSION_E_NOT_OWNER:
+        stats_count(not_owner);
+        fault_set(
+            &fault, WIRE_NOT_OWNER,
+            "%s: socket %lld belongs to another thread of this session; only its owner may use it",
+            request_name(request), (long long)number);
+        fault.owner = socket->owner;
+        fault.has_owner = true;
+        break;
+    case SESSION_E_FOREIGN:
+        stats_count(not_owner);
+        fault_set(&fault, WIRE_NOT_OWNER, "%s: socket %lld belongs to another session",
+                  request_name(request), (long long)number);
+        break;
+    default:
+        fault_set(&fault, WIRE_ENOTSOCK,
+                  "%s: there is no socket %lld (it never was, or it was closed)",
+                  request_name(request), (long long)number);
+        break;
+    }
+    request_fail(request, &fault);
+    return NULL;
+}
+
+/* ---- starting
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* The thread member stands in every socket method's params, in another place of each struct. */
+static struct label thread_of(const struct request *request)
+{
+    const struct field_table *table = method_infos[request->call->method].params;
+
+    for (size_t i = 0; i < table->n_fields; i++) {
+        const struct field *field = &table->fields[i];
+        if (field->type == FIELD_THREAD && strcmp(field->name, "thread") == 0) {
+            const char *params = (const char *)&request->params;
+            return label_from(*(const bool *)(params + field->has_offset),
+                              (const void *)(params + field->offset));
+        }
+    }
+    return label_from(false, NULL);
+}
+
+/* May it be run? Returns false when it was answered with why not. */
+static bool admit(struct client *client, struct batch *batch, const struct call *call,
+                  size_t n_held)
+{
+    const struct rpc_settings *settings = &client->io->shared->settings;
+    bool immediate = method_infos[call->method].traits & METHOD_IMMEDIATE;
+    struct fault fault;
+
+    if (call->wrong.error != WIRE_NONE)
+        fault_wrong(&fault, &call->wrong);
+    else if (call->id.kind != PROTO_ID_ABSENT && request_find(client, &call->id))
+        fault_set(&fault, WIRE_INVALID_REQUEST,
+                  "a request with this id is still running on this connection");
+    else if (!immediate && client->n_requests >= settings->requests)
+        fault_limit(
+            &fault, WIRE_LIMIT, "limits.requests", (int64_t)settings->requests,
+            "%zu requests are running on this connection, which is the limit; wait for answers",
+            client->n_requests);
+    else if (session_hold(client->session, n_held))
+        fault_limit(&fault, WIRE_LIMIT, "limits.held_bytes", (int64_t)settings->held_bytes,
+                    "the running requests of this session hold %zu bytes, %zu more are over the "
+                    "limit; wait for answers",
+                    client->session->n_held, n_held);
+    else
+        return true;
+    write_fault(client, batch, &call->id, &fault);
+    return false;
+}
+
+static void refuse_params(struct request *request, int r, const struct field_fault *found)
+{
+    struct fault fault;
+
+    if (r < 0) {
+        fault_set(&fault, WIRE_ENOBUFS, "%s: out of memory", request_name(request));
+    } else {
+        fault_set(&fault, WIRE_INVALID_PARAMS, "%s: %s: expected %s", request_name(request),
+                  found->param[0] ? found->param : "params", found->expected);
+        memcpy(fault.param, found->param, sizeof(fault.param));
+        memcpy(fault.expected, found->expected, sizeof(fault.expected));
+    }
+    request_fail(request, &fault);
+}
+
+static void run_call(struct client *client, struct message *message, const struct call *call,
+                     struct batch *batch)
+{
+    struct field_fault found;
+    struct fault fault;
+    size_t n_held = message_size(message) / message_calls(message);
+
+    stats_count(requests_total);
+    if (client_reserve(client)) {
+        client_end(client, "out of memory");
+        return;
+    }
+    if (!admit(client, batch, call, n_held))
+        return;
+    struct request *request = calloc(1, sizeof(*request));
+    if (!request) {
+        session_unhold(client->session, n_held);
+        fault_set(&fault, WIRE_ENOBUFS, "out of memory; nothing was done");
+        write_fault(client, batch, &call->id, &fault);
+        return;
+    }
+    request->client = client;
+    request->message = message_ref(message);
+    request->call = call;
+    request->batch = batch;
+    request->n_held = n_held;
+    request->started_us = loop_clock_us();
+    if (batch)
+        batch->n_running++;
+    list_append(&client->requests, &request->link);
+    client->n_requests++;
+    stats_count(requests_running);
+    int r = message_params(message, call, &request->params, &found);
+    if (r) {
+        refuse_params(request, r, &found);
+        return;
+    }
+    request->thread = thread_of(request);
+    request_handler_of(call->method)(request);
+}
+
+static void refuse_line(struct client *client, const struct message_wrong *wrong)
+{
+    static const struct proto_id none = {.kind = PROTO_ID_NULL};
+    struct fault fault;
+
+    stats_count(lines_refused);
+    if (client_reserve(client)) {
+        client_end(client, "out of memory");
+        return;
+    }
+    fault_wrong(&fault, wrong);
+    write_fault(client, NULL, &none, &fault);
+}
+
+void request_line(struct client *client, const char *line, size_t n)
+{
+    struct message *message;
+    struct batch *batch = NULL;
+    const struct message_wrong no_memory = {
+        .error = WIRE_ENOBUFS,
+        .text = "out of memory while reading the line; nothing was done",
+        .position = -1};
+
+    ASSERT_OWNER(client->io->loop);
+    if (message_parse(&message, line, n, client->io->shared->settings.nesting)) {
+        refuse_line(client, &no_memory);
+        return;
+    }
+    if (message_wrong(message)) {
+        refuse_line(client, message_wrong(message));
+        message_unref(message);
+        return;
+    }
+    if (message_is_batch(message)) {
+        batch = calloc(1, sizeof(*batch));
+        if (!batch) {
+            refuse_line(client, &no_memory);
+            message_unref(message);
+            return;
+        }
+        batch->client = client;
+        batch->n_running =
+            1; /* this function's own, so that it is not sent before all members were started */
+    }
+    for (size_t i = 0; i < message_calls(message) && !client->doomed; i++)
+        run_call(client, message, message_call(message, i), batch);
+    if (batch)
+        batch_unref(batch, !client->doomed);
+    message_unref(message);
+}

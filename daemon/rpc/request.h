@@ -1,0 +1,78 @@
+#pragma once
+/*
+ * request: one running request. It is answered exactly once: by request_answer(), request_fail(),
+ * or not at all when its client is gone or when it is a notification; each of them takes the
+ * request away from its caller.
+ *
+ * A handler gets the request with decoded params and either answers at once or parks it in an
+ * operation, giving it a `withdraw` function: after withdraw() nothing of that operation will call
+ * back. Cancelling, deadlines and the client's end all go through it.
+ *
+ * Threads:   the client's io thread only (asserted).
+ * Ownership: belongs to its client's list; freed by being answered.
+ * Errors:    none that could be lost: every failure is an answer.
+ */
+#include "rpc/client.h"
+
+struct request;
+struct batch;
+struct gather;
+struct job;
+
+struct request {
+    struct list link; /* client->requests */
+    struct client *client;
+    struct message *message;
+    const struct call *call;
+    struct batch *batch; /* NULL: not part of one */
+    struct label thread;
+    struct timer deadline;
+    int64_t started_us;
+    size_t n_held;
+    /* stop the parked operation; may put into fault what became of it (data.sent) when fault is not
+     * NULL */
+    void (*withdraw)(struct request *request, struct fault *fault);
+    void (*on_deadline)(struct request *request); /* NULL: ETIMEDOUT in stage io */
+    union method_params params;
+    struct socket *socket;
+    union {
+        struct socket_send send;
+        struct socket_receive receive;
+        struct socket_close close;
+        struct job *job;       /* rpc/job.h */
+        struct gather *gather; /* rpc/method_list.c */
+    } op;
+};
+
+/* A line was read: run all its calls. */
+void request_line(struct client *client, const char *line, size_t n);
+
+/* Answer with a result struct of the method's table. */
+void request_answer(struct request *request, const void *result);
+void request_fail(struct request *request, const struct fault *fault);
+/* Drop it without an answer: its client is gone. */
+void request_drop(struct request *request);
+/* Withdraw what runs and answer with that error. */
+void request_abort(struct request *request, enum wire_error error, const char *why);
+
+/* Answer ETIMEDOUT in delay_ms, unless answered before. On lack of memory the request is failed and
+ * false returned. */
+NODISCARD bool request_deadline(struct request *request, int64_t delay_ms);
+/* The running request of that client with that id, or NULL. */
+struct request *request_find(struct client *client, const struct proto_id *id);
+
+/* The socket a request is about, checked for existence and owner; on failure the request is
+ * answered and NULL returned. */
+struct socket *request_socket(struct request *request, int64_t number);
+static inline const char *request_name(const struct request *request)
+{
+    return method_infos[request->call->method].name;
+}
+static inline struct session *request_session(const struct request *request)
+{
+    return request->client->session;
+}
+
+/* The handlers, one for each built method. */
+typedef void (*request_handler)(struct request *request);
+request_handler request_handler_of(enum method method);
