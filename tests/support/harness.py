@@ -417,8 +417,10 @@ class Client:
         if message is None:
             raise Closed(f"the daemon closed the connection before it answered {id}")
         with self.lock:
-            if not slot.empty():
-                self.strays.append("a second answer: " + repr(slot.get()))
+            while not slot.empty():
+                more = slot.get()
+                if more is not None:  # None: the connection has ended meanwhile
+                    self.strays.append("a second answer: " + repr(more))
             del self.waiting[id]
         return message
 
