@@ -191,7 +191,7 @@ static int read_id(const struct json *value, struct proto_id *ret_id)
     size_t n = text ? strnlen(text, ID_MAX + 1) : 0;
 
     if (text) {
-        if (n == 0 || n > ID_MAX)
+        if (n > ID_MAX)
             return FIELDS_E_INVALID;
         *ret_id = (struct proto_id){.kind = PROTO_ID_STRING, .text = text};
         return 0;

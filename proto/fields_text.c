@@ -84,7 +84,7 @@ void field_describe(const struct field *field, char *text, size_t n_text)
         fixed = "string of 1..64 bytes or an integer";
         break;
     case FIELD_ID:
-        fixed = "string of 1..256 bytes, integer or null";
+        fixed = "string of at most 256 bytes, integer or null";
         break;
     case FIELD_STRINGS:
         snprintf(text, n_text, "list of %" PRId64 "..%" PRId64 " strings of 1..255 bytes",

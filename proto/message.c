@@ -62,7 +62,7 @@ static bool read_id(struct proto_id *id, const struct json *value)
 
     if (text) {
         n = strnlen(text, ID_MAX + 1);
-        if (n == 0 || n > ID_MAX)
+        if (n > ID_MAX)
             return false;
         *id = (struct proto_id){.kind = PROTO_ID_STRING, .text = text};
         return true;
@@ -133,7 +133,7 @@ static int read_envelope(struct call *call, const struct json *object)
     else if (id && !read_id(&call->id, id)) {
         call->id.kind = PROTO_ID_NULL;
         set_invalid(call, "id",
-                    "must be a string of 1..256 bytes, an integer within +-2^53, or null");
+                    "must be a string of at most 256 bytes, an integer within +-2^53, or null");
     }
     if (call->wrong.error == WIRE_NONE && twice)
         set_invalid(call, twice, "is given twice");

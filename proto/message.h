@@ -7,7 +7,7 @@
  * message_parse() gives one reference, each request that outlives the line takes another (same
  * thread, plain counter). Errors:    message_parse() returns 0 or -ENOMEM only: what is wrong with
  * the line or with one call is told in `wrong`, as the wire error to answer with. Limits: nesting
- * as given; id strings of 1..256 bytes; a batch of at most MESSAGE_CALLS_MAX calls.
+ * as given; id strings of at most 256 bytes; a batch of at most MESSAGE_CALLS_MAX calls.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -28,7 +28,7 @@ static void update_watch(struct client *client)
 {
     unsigned events = 0;
 
-    if (client->state == CLIENT_OPEN)
+    if (client->state != CLIENT_ENDED)
         events |= client->paused ? WATCH_HANGUP : WATCH_READABLE;
     else
         events |= WATCH_HANGUP;
@@ -254,7 +254,7 @@ static void process_lines(struct client *client)
     size_t n;
 
     client->processing = true;
-    while (!client->paused && !client->doomed && client->state != CLIENT_DRAINING) {
+    while (!client->paused && !client->doomed) {
         int r = frame_next(&client->frame, &line, &n);
         if (r == FRAME_E_TOO_LONG)
             answer_too_long(client);
@@ -328,7 +328,8 @@ static void on_event(void *context, unsigned events)
 void client_drain(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);
-    client->state = CLIENT_DRAINING;
+    if (client->state == CLIENT_OPEN)
+        client->state = CLIENT_DRAINING;
     mark_dirty(client);
     if (is_done(client))
         client_end(client, "shutting down");

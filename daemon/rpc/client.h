@@ -20,7 +20,7 @@
 enum client_state {
     CLIENT_OPEN,
     CLIENT_ENDED, /* it ended its sending side: running requests are answered, then it is closed */
-    CLIENT_DRAINING, /* the daemon stops: the same, and nothing new is read */
+    CLIENT_DRAINING, /* the daemon stops: the same; new requests are still read, but refused */
 };
 
 struct client {

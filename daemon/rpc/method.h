@@ -25,3 +25,6 @@ void method_broker_errors(struct request *request);
 
 /* struct tls_facts in the shape of the result; strings are borrowed. */
 struct proto_tls_facts method_tls_facts(const struct tls_facts *facts);
+
+/* "[2001:db8::1]" -> "2001:db8::1"; everything else as it is. */
+void method_strip_brackets(const char *hostname, char *host, size_t n_host);

@@ -54,7 +54,14 @@ void method_tcp_get_remote_addr(struct request *request)
 
 static void on_deadline(struct request *request)
 {
-    request_abort(request, WIRE_ETIMEDOUT, "connect.lookup_timeout passed; is the name server up?");
+    struct fault fault;
+
+    fault_set(&fault, WIRE_ETIMEDOUT,
+              "%s: connect.lookup_timeout passed while looking it up; is the name server up?",
+              request_name(request));
+    fault.stage = STAGE_RESOLVE;
+    request->withdraw(request, &fault);
+    request_fail(request, &fault);
 }
 
 /* Send a look-up out. Takes *lookup; on failure the request was answered. */
@@ -169,10 +176,7 @@ void method_tcp_name2addr(struct request *request)
     struct lookup *lookup = new_lookup(LOOKUP_ADDRESSES, params->ipv6);
 
     if (lookup) {
-        size_t n = strlen(params->hostname);
-        bool bracketed = n > 2 && params->hostname[0] == '[' && params->hostname[n - 1] == ']';
-        snprintf(lookup->host, sizeof(lookup->host), "%.*s", (int)(bracketed ? n - 2 : n),
-                 params->hostname + (bracketed ? 1 : 0));
+        method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
     }
     start(request, lookup, on_addresses);
 }

@@ -50,6 +50,16 @@ static void fail_memory(struct request *request)
  * -----------------------------------------------------------------------------------------------
  */
 
+void method_strip_brackets(const char *hostname, char *host, size_t n_host)
+{
+    struct address address;
+    size_t n = strlen(hostname);
+    /* RFC 3986 section 3.2.2: brackets belong to IPv6 addresses only */
+    bool bracketed = hostname[0] == '[' && address_parse(&address, hostname, 0) == 0;
+
+    snprintf(host, n_host, "%.*s", (int)(bracketed ? n - 2 : n), hostname + (bracketed ? 1 : 0));
+}
+
 static void read_target(const struct proto_tcp_connect_params *params, struct target *ret_target)
 {
     char *end;
@@ -58,10 +68,7 @@ static void read_target(const struct proto_tcp_connect_params *params, struct ta
     memset(ret_target, 0, sizeof(*ret_target));
     ret_target->port =
         *end == '\0' ? (uint16_t)port : 0; /* the field table has checked the range */
-    size_t n = strlen(params->hostname);
-    bool bracketed = n > 2 && params->hostname[0] == '[' && params->hostname[n - 1] == ']';
-    snprintf(ret_target->host, sizeof(ret_target->host), "%.*s", (int)(bracketed ? n - 2 : n),
-             params->hostname + (bracketed ? 1 : 0));
+    method_strip_brackets(params->hostname, ret_target->host, sizeof(ret_target->host));
     if (address_parse(&ret_target->literal, params->hostname, ret_target->port))
         ret_target->literal.n_bytes = 0;
 }

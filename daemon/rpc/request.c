@@ -251,6 +251,10 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
     else if (call->id.kind != PROTO_ID_ABSENT && request_find(client, &call->id))
         fault_set(&fault, WIRE_INVALID_REQUEST,
                   "a request with this id is still running on this connection");
+    else if (client->io->state != IO_RUNNING && !immediate && call->method != METHOD_TCP_CLOSE)
+        fault_set(&fault, WIRE_SHUTTING_DOWN,
+                  "%s: the broker is shutting down: what runs is finished, nothing new is begun",
+                  method_infos[call->method].name);
     else if (!immediate && client->n_requests >= settings->requests)
         fault_limit(
             &fault, WIRE_LIMIT, "limits.requests", (int64_t)settings->requests,

@@ -213,7 +213,7 @@ TEST(fields, threads_and_ids)
     accepted(METHOD_TCP_SEND, "{\"socket\":1,\"thread\":-9007199254740992}");
     accepted(METHOD_BROKER_CANCEL, "[null]");
     accepted(METHOD_BROKER_CANCEL, "[\"x\"]");
-    refused(METHOD_BROKER_CANCEL, "[true]", "id", "string of 1..256 bytes, integer or null");
+    refused(METHOD_BROKER_CANCEL, "[true]", "id", "string of at most 256 bytes, integer or null");
 }
 
 TEST(fields, texts_and_bytes)

@@ -55,7 +55,7 @@ TEST(message, good_calls)
 
 TEST(message, bad_ids)
 {
-    static const char *const ids[] = {"1.5", "1.0", "true", "[1]", "{}", "\"\"", "9007199254740993",
+    static const char *const ids[] = {"1.5", "1.0", "true", "[1]", "{}", "9007199254740993",
                                       "1e99"};
     char line[800], name[300];
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
