@@ -325,6 +325,12 @@ static void on_event(void *context, unsigned events)
 /* ---- the daemon stops
  * ----------------------------------------------------------------------------------------- */
 
+void client_read_last(struct client *client)
+{
+    if (client->state == CLIENT_OPEN && !client->paused)
+        on_event(client, WATCH_READABLE);
+}
+
 void client_drain(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);

@@ -17,11 +17,11 @@
 static struct socket *connected_socket(struct request *request, int64_t number)
 {
     struct fault fault;
-    struct socket *socket = request_socket(request, number);
-
-    if (!socket || socket->stream)
-        return socket;
-    fault_outcome(&fault, SOCKET_E_NOT_CONNECTED, socket, request_name(request));
+    if (!request_socket(request, number))
+        return NULL;
+    if (request->socket->stream)
+        return request->socket;
+    fault_outcome(&fault, SOCKET_E_NOT_CONNECTED, request->socket, request_name(request));
     request_fail(request, &fault);
     return NULL;
 }

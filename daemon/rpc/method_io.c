@@ -57,8 +57,7 @@ void method_tcp_send(struct request *request)
         request_fail(request, &fault);
         return;
     }
-    request->socket = request_socket(request, params->socket);
-    if (!request->socket)
+    if (!request_socket(request, params->socket))
         return;
     const struct proto_bytes *bytes = params->has_data ? &params->data : &params->data_base64;
     request->op.send =
@@ -133,8 +132,7 @@ void method_tcp_receive(struct request *request)
         request_fail(request, &fault);
         return;
     }
-    request->socket = request_socket(request, params->socket);
-    if (!request->socket)
+    if (!request_socket(request, params->socket))
         return;
     request->op.receive = (struct socket_receive){
         .wish = {.max_bytes = (size_t)params->max_bytes,
@@ -193,8 +191,7 @@ void method_tcp_close(struct request *request)
     const struct proto_tcp_close_params *params = &request->params.tcp_close;
     struct fault fault;
 
-    request->socket = request_socket(request, params->socket);
-    if (!request->socket)
+    if (!request_socket(request, params->socket))
         return;
     if (params->option < SOCKET_CLOSE_COMPLETE || params->option > SOCKET_CLOSE_ABORT) {
         fault_set(&fault, WIRE_BAD_CLOSE_OPTION,
@@ -223,9 +220,8 @@ void method_tcp_block(struct request *request)
 {
     struct proto_tcp_block_result result = {.status = 0};
 
-    struct socket *socket = request_socket(request, request->params.tcp_block.socket);
-    if (!socket)
+    if (!request_socket(request, request->params.tcp_block.socket))
         return;
-    socket->non_blocking = request->params.tcp_block.option != 0;
+    request->socket->non_blocking = request->params.tcp_block.option != 0;
     request_answer(request, &result);
 }

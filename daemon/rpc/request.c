@@ -186,14 +186,15 @@ struct request *request_find(struct client *client, const struct proto_id *id)
     return NULL;
 }
 
-struct socket *request_socket(struct request *request, int64_t number)
+bool request_socket(struct request *request, int64_t number)
 {
     struct socket *socket;
     struct fault fault;
 
     switch (session_socket(request_session(request), (uint32_t)number, &request->thread, &socket)) {
     case 0:
-        return socket;
+        request->socket = socket;
+        return true;
     case SESSION_E_NOT_OWNER:
         stats_count(not_owner);
         fault_set(
@@ -215,7 +216,7 @@ struct socket *request_socket(struct request *request, int64_t number)
         break;
     }
     request_fail(request, &fault);
-    return NULL;
+    return false;
 }
 
 /* ---- starting
