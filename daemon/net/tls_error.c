@@ -72,6 +72,9 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
     /* the oldest error is the cause, later ones are what followed */
     unsigned long code = ERR_peek_error_all(NULL, NULL, NULL, &data, &flags);
 
+    /* a handshake's error keeps the attempts that led to it; later ones begin anew */
+    if (stage != NET_STAGE_TLS)
+        memset(error, 0, sizeof(*error));
     error->stage = stage;
     error->cause = stage == NET_STAGE_TLS ? NET_TLS_HANDSHAKE : NET_TLS_IO;
     error->sys_errno = 0;
