@@ -1,0 +1,117 @@
+#include "bench/broker.h"
+
+#include "bench/common.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { ANSWER_MAX = 256 * 1024 };
+
+void broker_open(struct broker *broker, const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof name.sun_path)
+        bench_die("%s is too long for a socket's path", path);
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    *broker = (struct broker){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    broker->data = malloc(ANSWER_MAX);
+    if (broker->fd < 0 || broker->data == NULL ||
+        connect(broker->fd, (const struct sockaddr *)&name, sizeof name) < 0)
+        bench_die("connect to %s: %s", path, strerror(errno));
+}
+
+void broker_shut(struct broker *broker)
+{
+    close(broker->fd);
+    free(broker->data);
+    *broker = (struct broker){.fd = -1};
+}
+
+const char *broker_answer_any(struct broker *broker)
+{
+    for (;;) {
+        char *line = broker->data + broker->start;
+        char *newline = memchr(line, '\n', broker->end - broker->start);
+        if (newline != NULL) {
+            *newline = '\0';
+            broker->start = (size_t)(newline + 1 - broker->data);
+            return line;
+        }
+        memmove(broker->data, line, broker->end - broker->start);
+        broker->end -= broker->start;
+        broker->start = 0;
+        if (broker->end == ANSWER_MAX)
+            bench_die("an answer is longer than %d bytes", ANSWER_MAX);
+        ssize_t got = recv(broker->fd, broker->data + broker->end, ANSWER_MAX - broker->end, 0);
+        if (got == 0)
+            bench_die("the broker closed the session");
+        if (got < 0 && errno != EINTR)
+            bench_die("recv from the broker: %s", strerror(errno));
+        if (got > 0)
+            broker->end += (size_t)got;
+    }
+}
+
+const char *broker_answer(struct broker *broker)
+{
+    const char *answer = broker_answer_any(broker);
+    if (strstr(answer, "\"result\":") == NULL)
+        bench_die("the broker answered: %s", answer);
+    return answer;
+}
+
+size_t broker_connect_line(char *line, size_t size, const char *address, uint16_t port, bool tls)
+{
+    int n = snprintf(line, size,
+                     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"TCPConnect\",\"params\":[\"%s\","
+                     "%u,%s]}\n",
+                     address, port, tls ? "true" : "false");
+    if (n < 0 || (size_t)n >= size)
+        bench_die("the request is too long");
+    return (size_t)n;
+}
+
+long broker_socket_of(const char *answer)
+{
+    static const char member[] = "\"socket\":";
+    const char *at = strstr(answer, member);
+    long number = at == NULL ? 0 : strtol(at + sizeof member - 1, NULL, 10);
+    if (number <= 0)
+        bench_die("no socket in: %s", answer);
+    return number;
+}
+
+long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls)
+{
+    char line[256];
+    bench_write(broker->fd, line, broker_connect_line(line, sizeof line, address, port, tls));
+    return broker_socket_of(broker_answer(broker));
+}
+
+void broker_close(struct broker *broker, long socket)
+{
+    char line[128];
+    int n = snprintf(line, sizeof line,
+                     "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"TCPClose\",\"params\":[%ld,2]}\n",
+                     socket);
+    bench_write(broker->fd, line, (size_t)n);
+    broker_answer(broker);
+}
+
+size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload)
+{
+    int n =
+        snprintf(lines, size,
+                 "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"TCPSend\",\"params\":[%ld,\"%s\"]}\n"
+                 "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"TCPReceive\",\"params\":{\"socket\":"
+                 "%ld,\"exact\":%zu}}\n",
+                 socket, payload, socket, strlen(payload));
+    if (n < 0 || (size_t)n >= size)
+        bench_die("the requests are too long");
+    return (size_t)n;
+}

@@ -1,0 +1,40 @@
+#pragma once
+/*
+ * broker: a session with the daemon over a raw socket, as small as a client can be. Requests are
+ * written as prepared text, answers are looked at only for success and the socket's number: what is
+ * measured is the daemon, not a client library.
+ *
+ * Threads:   one at a time for each session.
+ * Ownership: a line from broker_answer() lives until the next call.
+ * Errors:    an error answer ends the process with the answer as the message.
+ * Limits:    an answer of at most 256 KiB.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct broker {
+    int fd;
+    char *data;
+    size_t start;
+    size_t end;
+};
+
+void broker_open(struct broker *broker, const char *path);
+void broker_shut(struct broker *broker);
+
+/* The next answer, of either kind, without its end; NUL-terminated. */
+const char *broker_answer_any(struct broker *broker);
+/* The next answer, which must be a result. */
+const char *broker_answer(struct broker *broker);
+
+/* A TCPConnect request; returns its length. */
+size_t broker_connect_line(char *line, size_t size, const char *address, uint16_t port, bool tls);
+/* The number in an answer to it. */
+long broker_socket_of(const char *answer);
+/* Both steps. */
+long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls);
+/* TCPClose with option 2 (abort). */
+void broker_close(struct broker *broker, long socket);
+/* TCPSend of payload and TCPReceive of as many bytes, as one text; returns its length. */
+size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload);

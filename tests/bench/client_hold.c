@@ -1,0 +1,86 @@
+#include "bench/broker.h"
+#include "bench/client.h"
+#include "bench/common.h"
+#include "bench/peer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Connects in flight; below the broker's limit of requests and the origin's backlog. */
+enum { WINDOW = 64, ADDRESSES = 8 };
+
+/* 127.0.0.1 to 127.0.0.8 in turn: no run needs more local ports than one address has. */
+static void address_of(const struct client *client, long i, char *ret_address, size_t size)
+{
+    if (client->tls)
+        snprintf(ret_address, size, "%s", client->address);
+    else
+        snprintf(ret_address, size, "127.0.0.%ld", i % ADDRESSES + 1);
+}
+
+/* Tell, and keep everything open until the other end of standard input is closed. */
+static void tell_and_wait(long held, long refused, const char *first_refusal)
+{
+    printf("{\"held\": %ld, \"refused\": %ld}\n", held, refused);
+    fflush(stdout);
+    if (refused > 0)
+        fprintf(stderr, "bench: first refusal: %s\n", first_refusal);
+    char line[64];
+    while (read(STDIN_FILENO, line, sizeof line) > 0) {
+    }
+}
+
+void client_hold_broker(const struct client *client)
+{
+    struct broker broker;
+    char line[256];
+    char address[64];
+    char first_refusal[512] = "";
+    long held = 0;
+    long refused = 0;
+    broker_open(&broker, client->broker_path);
+    for (long asked = 0; held + refused < client->count;) {
+        while (asked < client->count && asked - held - refused < WINDOW) {
+            address_of(client, asked, address, sizeof address);
+            size_t n = broker_connect_line(line, sizeof line, address, client->port, client->tls);
+            /* Every request in flight needs an id of its own. */
+            char *id = strstr(line, "\"id\":1,");
+            char own[320];
+            int size = snprintf(own, sizeof own, "%.*s\"id\":%ld,%.*s", (int)(id - line), line,
+                                asked + 1, (int)(n - (size_t)(id - line) - 7), id + 7);
+            bench_write(broker.fd, own, (size_t)size);
+            asked++;
+        }
+        const char *answer = broker_answer_any(&broker);
+        if (strstr(answer, "\"result\":") != NULL) {
+            held++;
+        } else if (refused++ == 0) {
+            snprintf(first_refusal, sizeof first_refusal, "%s", answer);
+        }
+    }
+    tell_and_wait(held, refused, first_refusal);
+    broker_shut(&broker);
+}
+
+void client_hold_direct(const struct client *client)
+{
+    struct peer *peers = calloc((size_t)client->count, sizeof *peers);
+    char address[64];
+    if (peers == NULL)
+        bench_die("out of memory");
+    /* The first one pays for what all share; it belongs to "before". */
+    address_of(client, 0, address, sizeof address);
+    peer_open(&peers[0], client->context, address, client->port);
+    printf("{\"held\": 1}\n");
+    fflush(stdout);
+    for (long i = 1; i < client->count; i++) {
+        address_of(client, i, address, sizeof address);
+        peer_open(&peers[i], client->context, address, client->port);
+    }
+    tell_and_wait(client->count, 0, "");
+    for (long i = 0; i < client->count; i++)
+        peer_close(&peers[i]);
+    free(peers);
+}

@@ -1,0 +1,113 @@
+#include "bench/origin.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 5000 };
+
+struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool discard)
+{
+    struct origin_connection *connection = calloc(1, sizeof *connection);
+    SSL *ssl = context == NULL ? NULL : SSL_new(context);
+    if (connection == NULL || (context != NULL && (ssl == NULL || SSL_set_fd(ssl, fd) != 1))) {
+        SSL_free(ssl);
+        free(connection);
+        close(fd);
+        return NULL;
+    }
+    *connection =
+        (struct origin_connection){.fd = fd, .ssl = ssl, .ready = ssl == NULL, .discard = discard};
+    return connection;
+}
+
+struct origin_connection *origin_connection_free(struct origin_connection *connection)
+{
+    if (connection == NULL)
+        return NULL;
+    /* RST: no TIME_WAIT, in which the search for a free port would be measured later. */
+    struct linger abort_it = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
+    SSL_free(connection->ssl);
+    close(connection->fd);
+    free(connection);
+    return NULL;
+}
+
+/* A client that does not read holds all others up for WAIT_MS at most: it is then cut off. */
+static bool wait_writable(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLOUT};
+    return poll(&item, 1, WAIT_MS) == 1;
+}
+
+static bool send_all(struct origin_connection *connection, const char *data, size_t n)
+{
+    while (n > 0) {
+        ssize_t sent;
+        if (connection->ssl != NULL) {
+            ERR_clear_error();
+            sent = SSL_write(connection->ssl, data, (int)n);
+            if (sent <= 0) {
+                if (SSL_get_error(connection->ssl, (int)sent) != SSL_ERROR_WANT_WRITE ||
+                    !wait_writable(connection->fd))
+                    return false;
+                continue;
+            }
+        } else {
+            sent = send(connection->fd, data, n, MSG_NOSIGNAL);
+            if (sent < 0) {
+                if (errno != EAGAIN || !wait_writable(connection->fd))
+                    return false;
+                continue;
+            }
+        }
+        data += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+static bool shake_hands(struct origin_connection *connection, struct origin_counts *counts)
+{
+    ERR_clear_error();
+    int result = SSL_accept(connection->ssl);
+    if (result == 1) {
+        connection->ready = true;
+        counts->handshakes++;
+        counts->resumed += SSL_session_reused(connection->ssl) != 0;
+        return true;
+    }
+    if (SSL_get_error(connection->ssl, result) == SSL_ERROR_WANT_READ)
+        return true;
+    counts->failed++;
+    return false;
+}
+
+bool origin_connection_serve(struct origin_connection *connection, struct origin_counts *counts)
+{
+    static char buffer[256 * 1024];
+    if (!connection->ready)
+        return shake_hands(connection, counts);
+    do {
+        ssize_t got;
+        if (connection->ssl != NULL) {
+            ERR_clear_error();
+            got = SSL_read(connection->ssl, buffer, sizeof buffer);
+            if (got <= 0)
+                return SSL_get_error(connection->ssl, (int)got) == SSL_ERROR_WANT_READ;
+        } else {
+            got = recv(connection->fd, buffer, sizeof buffer, 0);
+            if (got <= 0)
+                return got < 0 && errno == EAGAIN;
+        }
+        if (connection->discard)
+            counts->discarded += (uint64_t)got;
+        else if (!send_all(connection, buffer, (size_t)got))
+            return false;
+    } while (connection->ssl != NULL && SSL_pending(connection->ssl) > 0);
+    return true;
+}

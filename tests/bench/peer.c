@@ -1,0 +1,67 @@
+#include "bench/peer.h"
+
+#include "bench/common.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <unistd.h>
+
+__attribute__((noreturn)) static void die_tls(const char *what)
+{
+    char text[256];
+    ERR_error_string_n(ERR_get_error(), text, sizeof text);
+    bench_die("%s: %s", what, text);
+}
+
+SSL_CTX *peer_context(const char *ca_file, int system_store)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_load_verify_file(context, ca_file) != 1 ||
+        (system_store && SSL_CTX_set_default_verify_paths(context) != 1))
+        die_tls("SSL_CTX");
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    return context;
+}
+
+void peer_open(struct peer *peer, SSL_CTX *context, const char *address, uint16_t port)
+{
+    *peer = (struct peer){.fd = bench_dial(address, port)};
+    if (context == NULL)
+        return;
+    peer->ssl = SSL_new(context);
+    if (peer->ssl == NULL || SSL_set_fd(peer->ssl, peer->fd) != 1 ||
+        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(peer->ssl), address) != 1 ||
+        SSL_connect(peer->ssl) != 1)
+        die_tls("TLS connect");
+}
+
+void peer_write(struct peer *peer, const char *data, size_t n)
+{
+    if (peer->ssl == NULL)
+        bench_write(peer->fd, data, n);
+    else if (SSL_write(peer->ssl, data, (int)n) != (int)n)
+        die_tls("SSL_write");
+}
+
+void peer_read(struct peer *peer, char *data, size_t n)
+{
+    if (peer->ssl == NULL) {
+        bench_read(peer->fd, data, n);
+        return;
+    }
+    while (n > 0) {
+        int got = SSL_read(peer->ssl, data, (int)n);
+        if (got <= 0)
+            die_tls("SSL_read");
+        data += got;
+        n -= (size_t)got;
+    }
+}
+
+void peer_close(struct peer *peer)
+{
+    SSL_free(peer->ssl);
+    close(peer->fd);
+    *peer = (struct peer){.fd = -1};
+}

@@ -1,0 +1,25 @@
+#pragma once
+/*
+ * peer: the direct side, a connection to the origin that a program makes by itself, plain or with
+ * OpenSSL and full verification.
+ *
+ * Threads:   one at a time for each peer.
+ * Ownership: peer_context() gives the SSL_CTX to the caller; peers borrow it.
+ * Errors:    end the process.
+ */
+#include <openssl/ssl.h>
+#include <stdint.h>
+
+struct peer {
+    int fd;
+    SSL *ssl; /* NULL: plain */
+};
+
+/* A client's context: verification on, trusting ca_file and, when asked for, the system's store. */
+SSL_CTX *peer_context(const char *ca_file, int system_store);
+
+/* context NULL: plain. With TLS the certificate must be good for the address. */
+void peer_open(struct peer *peer, SSL_CTX *context, const char *address, uint16_t port);
+void peer_write(struct peer *peer, const char *data, size_t n);
+void peer_read(struct peer *peer, char *data, size_t n);
+void peer_close(struct peer *peer);
