@@ -1,0 +1,114 @@
+/* fault: conditions of the layers below as wire errors, written and read back. */
+#include <errno.h>
+#include <netdb.h>
+
+#include "rpc/fault.h"
+#include "support/test.h"
+
+static void check(const struct fault *fault, int code, const char *symbol, const char *stage)
+{
+    struct writer writer = WRITER_INIT;
+    struct answer answer;
+    struct proto_id id = {.kind = PROTO_ID_INTEGER, .number = 5};
+
+    fault_write(&writer, &id, fault);
+    CHECK(!writer_failed(&writer));
+    CHECK_INT(answer_parse(&answer, writer.data, writer.n_data), 0);
+    CHECK(answer.result == NULL);
+    CHECK_INT(answer.error.code, code);
+    CHECK(answer.error.has_data);
+    CHECK_STRING(answer.error.data.symbol, symbol);
+    CHECK_STRING(answer.error.data.stage, stage);
+    CHECK(strlen(answer.error.message) > 0);
+    answer_deinit(&answer);
+    writer_deinit(&writer);
+}
+
+TEST(fault, errnos)
+{
+    static const struct {
+        int sys_errno, code;
+        const char *symbol;
+    } cases[] = {
+        {ECONNREFUSED, -10061, "ECONNREFUSED"},
+        {ETIMEDOUT, -10060, "ETIMEDOUT"},
+        {EHOSTUNREACH, -10065, "EHOSTUNREACH"},
+        {ENETUNREACH, -10051, "ENETUNREACH"},
+        {ECONNRESET, -10054, "ECONNRESET"},
+        {EPIPE, -10054, "ECONNRESET"},
+        {EADDRNOTAVAIL, -10049, "EADDRNOTAVAIL"},
+        {EACCES, -10013, "EACCES"},
+        {EMFILE, -10024, "EMFILE"},
+        {ENOMEM, -10055, "ENOBUFS"},
+        {EXDEV, -32603, "INTERNAL"},
+    };
+    struct fault fault;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fault_errno(&fault, STAGE_CONNECT, cases[i].sys_errno, "TCPConnect");
+        check(&fault, cases[i].code, cases[i].symbol, "connect");
+    }
+}
+
+TEST(fault, resolver)
+{
+    static const struct {
+        int gai, code;
+        const char *symbol;
+    } cases[] = {
+        {EAI_NONAME, -11001, "HOST_NOT_FOUND"}, {EAI_AGAIN, -11002, "TRY_AGAIN"},
+        {EAI_FAIL, -11003, "NO_RECOVERY"},      {EAI_NODATA, -11004, "NO_DATA"},
+        {EAI_ADDRFAMILY, -11004, "NO_DATA"},    {EAI_SERVICE, -33012, "UNKNOWN_SERVICE"},
+        {EAI_SYSTEM, -11003, "NO_RECOVERY"},    {EAI_MEMORY, -10055, "ENOBUFS"},
+    };
+    struct fault fault;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fault_gai(&fault, cases[i].gai, EIO, "TCPConnect", "host", "service");
+        check(&fault, cases[i].code, cases[i].symbol, "resolve");
+    }
+}
+
+TEST(fault, network)
+{
+    static const struct {
+        enum net_cause cause;
+        enum net_stage stage;
+        int code;
+        const char *symbol, *stage_name;
+    } cases[] = {
+        {NET_TIMED_OUT, NET_STAGE_CONNECT, -10060, "ETIMEDOUT", "connect"},
+        {NET_TIMED_OUT, NET_STAGE_TLS, -10060, "ETIMEDOUT", "tls"},
+        {NET_CANCELLED, NET_STAGE_CONNECT, -10004, "EINTR", "connect"},
+        {NET_TLS_HANDSHAKE, NET_STAGE_TLS, -1031, "TLS_HANDSHAKE", "tls"},
+        {NET_TLS_VERIFY, NET_STAGE_TLS, -33010, "TLS_VERIFY", "tls"},
+        {NET_TLS_IO, NET_STAGE_IO, -33011, "TLS_IO", "io"},
+    };
+    struct fault fault;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct net_error error = {.stage = cases[i].stage, .cause = cases[i].cause};
+        fault_net(&fault, &error, "TCPConnect to host port 1");
+        check(&fault, cases[i].code, cases[i].symbol, cases[i].stage_name);
+    }
+    for (int trust = NET_TRUST_FOLDER; trust <= NET_TRUST_OPEN; trust++) {
+        struct net_error error = {
+            .stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE, .trust = (enum net_trust)trust};
+        fault_net(&fault, &error, "TCPConnect");
+        CHECK_INT(error_infos[fault.error].code, -1023 - trust);
+    }
+}
+
+/* The longest error there can be is still an answer. */
+TEST(fault, all_attempts)
+{
+    struct net_error error = {
+        .stage = NET_STAGE_CONNECT, .cause = NET_TIMED_OUT, .n_attempts = NET_ATTEMPTS_MAX};
+    struct fault fault;
+
+    for (unsigned i = 0; i < NET_ATTEMPTS_MAX; i++) {
+        CHECK_INT(
+            address_parse(&error.attempts[i].address, "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 1),
+            0);
+        error.attempts[i].sys_errno = i % 2 ? ECONNREFUSED : 0;
+    }
+    fault_net(&fault, &error, "TCPConnect");
+    check(&fault, -10060, "ETIMEDOUT", "connect");
+}
