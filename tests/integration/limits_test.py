@@ -249,7 +249,9 @@ class Limits(TestCase):
         server = self.use(servers.Server())
         number = client.connect(server.port)
         _, hard = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (max(self.daemon.fds()) + 1, hard))
+        used = self.daemon.fds()
+        lowest_free = next(fd for fd in range(len(used) + 1) if fd not in used)
+        resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (lowest_free, hard))
         try:
             for _ in range(3):
                 error = client.error("TCPConnect", ["127.0.0.1", server.port])
