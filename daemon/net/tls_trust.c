@@ -264,6 +264,20 @@ static int load(struct trust *trust, const struct trust_settings *settings)
     return 0;
 }
 
+/* OpenSSL works out a certificate's extensions when they are first asked for and keeps them in it.
+ * Done here once, the snapshot is immutable for the dial threads, and no handshake pays for it. */
+static void settle(struct trust *trust)
+{
+    STACK_OF(X509_OBJECT) *objects =
+        X509_STORE_get0_objects(SSL_CTX_get_cert_store(trust->context));
+
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (certificate)
+            (void)X509_check_purpose(certificate, -1, 0);
+    }
+}
+
 int trust_new(struct trust **ret_trust, const struct trust_settings *settings, char *error_text,
               size_t n_error_text)
 {
@@ -276,6 +290,8 @@ int trust_new(struct trust **ret_trust, const struct trust_settings *settings, c
     int r = set_up_context(trust, settings, error_text, n_error_text);
     if (r == 0)
         r = load(trust, settings);
+    if (r == 0)
+        settle(trust);
     ERR_clear_error();
     if (r) {
         trust_unref(trust);
