@@ -176,6 +176,17 @@ class Stop(StopCase):
         self.exited(2000)
         connection.close()
 
+    def test_signals_until_its_end(self):
+        """Also one that comes while the last things are put away."""
+        self.start()
+
+        def ended():
+            self.daemon.terminate()
+            return not self.daemon.alive()
+        wait_until(ended, step=0.0005)
+        self.assertEqual(self.daemon.wait_exit(), 0)
+        self.assertFalse(os.path.exists(self.daemon.socket_path))
+
     def test_a_drain_of_no_time(self):
         client = self.start("0")
         peer = self.use(servers.Peer())
