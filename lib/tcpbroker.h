@@ -346,7 +346,7 @@ struct tcpb_tls_facts {
 struct tcpb_socket_row {
     /* its number */
     int64_t socket;
-    /* connecting, connected, half_closed, peer_closed, closing, failed */
+    /* connecting, connected, half_closed, peer_closed, ended, closing, failed */
     const char *state;
     /* the owner thread; absent: the session's unnamed thread */
     bool has_owner;
@@ -1063,7 +1063,7 @@ struct tcpb_broker_stats_result {
 /* Broker.Cancel: cancel a running request */
 struct tcpb_broker_cancel_params {
     char unused_;
-    /* the id of the request, on this connection (string of 1..256 bytes, integer or null) */
+    /* the id of the request, on this connection (string of at most 256 bytes, integer or null) */
     struct tcpb_id id;
 };
 

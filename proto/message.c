@@ -214,6 +214,7 @@ static void read_fault(struct message_wrong *wrong, int error, const struct json
     set_wrong(wrong, WIRE_PARSE_ERROR, "The line is not valid JSON: %s (byte %zu)", fault->text,
               fault->position);
     wrong->position = (int64_t)fault->position;
+    wrong->too_deep = error == JSON_E_DEPTH;
     if (error == JSON_E_UTF8)
         set_wrong_param(wrong, "", "valid UTF-8");
     else if (error == JSON_E_NUL)

@@ -27,6 +27,7 @@ struct message_wrong {
     char param[128];    /* "" or the member it is about */
     char expected[256]; /* "" or what would be right */
     int64_t position;   /* byte of the line, or -1 */
+    bool too_deep;      /* it is nested deeper than max_depth */
 };
 
 /* One request of a message. */

@@ -344,6 +344,19 @@ static void finish(struct app *app, int status)
     free(app->loops);
 }
 
+/* From here on the daemon ends anyway: one more signal must not turn a clean stop into a death
+ * (closing libuv's handles gives the signals their default action back). */
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 int app_run(const struct config *config, const struct app_options *options)
 {
     struct app app = {.config = config};
@@ -353,6 +366,7 @@ int app_run(const struct config *config, const struct app_options *options)
     int status = start(&app, options);
     if (status == 0) {
         loop_run(app.control);
+        block_signals();
         log_notice("stopped");
     }
     finish(&app, status);

@@ -68,7 +68,11 @@ int socket_new(struct socket **ret_socket, struct session *session, struct socke
     socket->room = room;
     socket->owner = *owner;
     socket->born_us = loop_clock_us();
-    snprintf(socket->hostname, sizeof(socket->hostname), "%s", hostname ? hostname : "");
+    socket->hostname = strdup(hostname);
+    if (!socket->hostname) {
+        free(socket);
+        return -ENOMEM;
+    }
     list_init(&socket->sends);
     *ret_socket = socket;
     return 0;
@@ -92,7 +96,7 @@ static void log_end(const struct socket *socket)
              tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
              (unsigned long long)socket->bytes_out,
              (long long)(loop_clock_us() - socket->born_us) / 1000, socket_state_text(socket),
-             socket->error.library[0] ? ": " : "", socket->error.library);
+             socket_error(socket)->library[0] ? ": " : "", socket_error(socket)->library);
 }
 
 struct socket *socket_free(struct socket *socket, bool tell)
@@ -109,6 +113,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
     socket->stream = stream_free(socket->stream, socket->state == SOCKET_OPEN);
     socket_drop_buffer(socket);
     free(socket->carry);
+    free(socket->hostname);
     free(socket);
     return NULL;
 }
@@ -155,7 +160,7 @@ void socket_update_interest(struct socket *socket)
 bool socket_fail(struct socket *socket, const struct net_error *error)
 {
     ASSERT(socket->state != SOCKET_FAILED);
-    socket->error = *error;
+    socket->error = error;
     bool closing = socket->state == SOCKET_CLOSING;
     socket_set_state(socket, SOCKET_FAILED);
     socket_update_interest(socket);
@@ -169,15 +174,17 @@ bool socket_fail(struct socket *socket, const struct net_error *error)
     return false;
 }
 
-bool socket_fail_errno(struct socket *socket, int sys_errno)
+bool socket_fail_memory(struct socket *socket)
 {
-    struct net_error error = {.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = sys_errno};
-    return socket_fail(socket, &error);
+    static const struct net_error no_memory = {
+        .stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
+    return socket_fail(socket, &no_memory);
 }
 
 const struct net_error *socket_error(const struct socket *socket)
 {
-    return &socket->error;
+    static const struct net_error no_error;
+    return socket->error ? socket->error : &no_error;
 }
 
 /* ---- closing

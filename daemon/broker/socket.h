@@ -111,7 +111,7 @@ struct socket {
     struct label owner;
     bool non_blocking;     /* TCPBlock */
     struct stream *stream; /* NULL: connecting */
-    char hostname[256];    /* as asked for */
+    char *hostname;        /* as asked for */
     uint64_t bytes_in, bytes_out;
     int64_t born_us;
     /* inside */
@@ -126,8 +126,8 @@ struct socket {
     size_t n_attempt; /* bytes of the last write that would have blocked */
     char *carry;      /* TLS: bytes of a withdrawn send that the record under way already has */
     size_t n_carry, n_carried;
-    uint64_t close_mark; /* bytes_out when the close timer was started */
-    struct net_error error;
+    uint64_t close_mark;           /* bytes_out when the close timer was started */
+    const struct net_error *error; /* FAILED: the stream's, or a constant */
 };
 
 /* Made by session_socket_new() only; reserve: the number, from the table. */

@@ -14,10 +14,11 @@ void socket_set_receiving(struct socket *socket, enum socket_receiving receiving
 /* Ask the stream for what the present state waits for. */
 void socket_update_interest(struct socket *socket);
 
-/* The stream (or memory) failed: everything parked ends with SOCKET_E_FAILED, unread bytes stay.
- * The socket may be gone when this returns true: a close that was under way has ended. */
+/* The stream (or memory) failed; error lives as long as the stream: everything parked ends with
+ * SOCKET_E_FAILED, unread bytes stay. The socket may be gone when this returns true: a close that
+ * was under way has ended. */
 bool socket_fail(struct socket *socket, const struct net_error *error);
-bool socket_fail_errno(struct socket *socket, int sys_errno);
+bool socket_fail_memory(struct socket *socket);
 
 /* End all parked sends, the parked receive. */
 void socket_end_sends(struct socket *socket, enum socket_outcome outcome);

@@ -122,7 +122,7 @@ void socket_withdraw_send(struct socket *socket, struct socket_send *send)
         socket->carry = malloc(n);
         if (!socket->carry) {
             if (socket->state != SOCKET_FAILED)
-                (void)socket_fail_errno(socket, ENOMEM);
+                (void)socket_fail_memory(socket);
             return;
         }
         memcpy(socket->carry, send->data + send->n_sent, n);
@@ -336,7 +336,7 @@ bool socket_pump_reads(struct socket *socket)
         case STREAM_E_FAILED:
             return socket_fail(socket, stream_error(socket->stream));
         default:
-            return socket_fail_errno(socket, -r);
+            return socket_fail_memory(socket);
         }
     }
     return false;
@@ -356,7 +356,7 @@ static void fill(struct socket *socket)
         else if (r == STREAM_E_FAILED)
             (void)socket_fail(socket, stream_error(socket->stream)); /* not closing: it stays */
         else if (r < 0)
-            (void)socket_fail_errno(socket, -r);
+            (void)socket_fail_memory(socket);
         return;
     }
 }

@@ -28,19 +28,20 @@ enum {
     STREAM_E_NO_HALF_CLOSE, /* stream_shutdown(): not possible on this TLS version (1.2) */
 };
 
-/* What is known of a TLS session after its handshake. Strings are owned. */
+/* What is known of a TLS session after its handshake. Freed with free(). */
 struct tls_facts {
-    char version[16];
-    char cipher[64];
-    char alpn[256];        /* "": none */
-    char server_name[256]; /* "": none sent */
     bool verified;
     bool resumed;
     bool has_peer;
-    char subject[512];
-    char issuer[512];
-    char not_after[32]; /* RFC 3339 */
-    char sha256[65];
+    const char *version;
+    const char *cipher;
+    const char *alpn;        /* "": none; printable ASCII, whatever the peer sent */
+    const char *server_name; /* "": none sent */
+    const char *subject;     /* these four: "" without has_peer */
+    const char *issuer;
+    const char *not_after; /* RFC 3339 */
+    const char *sha256;
+    char texts[]; /* all of the above: one allocation, no larger than it must be */
 };
 
 struct tls_engine; /* net/tls_engine.h: an SSL, after its handshake */

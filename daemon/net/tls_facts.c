@@ -22,7 +22,14 @@ void tls_name_text(const X509_NAME *name, char *text, size_t n_text)
     BIO_free(bio);
 }
 
-static void fill_peer(struct tls_facts *facts, const X509 *peer)
+/* The facts while they are being collected; what an idle socket keeps is packed. */
+struct collected {
+    char version[16], cipher[64], alpn[256], server_name[256], subject[512], issuer[512];
+    char not_after[32], sha256[65];
+    bool has_peer;
+};
+
+static void collect_peer(struct collected *facts, const X509 *peer)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n_digest = 0;
@@ -38,27 +45,66 @@ static void fill_peer(struct tls_facts *facts, const X509 *peer)
             snprintf(facts->sha256 + (size_t)2 * i, 3, "%02x", digest[i]);
 }
 
-int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine)
+/* What the peer has chosen need not be what was offered, nor text (OpenSSL 3.0 does not look). */
+static void collect_alpn(struct collected *facts, const SSL *ssl)
 {
-    SSL *ssl = engine->ssl;
     const unsigned char *alpn = NULL;
     unsigned n_alpn = 0;
 
-    struct tls_facts *facts = calloc(1, sizeof(*facts));
-    if (!facts)
-        return -ENOMEM;
-    snprintf(facts->version, sizeof(facts->version), "%s", SSL_get_version(ssl));
-    snprintf(facts->cipher, sizeof(facts->cipher), "%s", SSL_get_cipher_name(ssl));
     SSL_get0_alpn_selected(ssl, &alpn, &n_alpn);
-    snprintf(facts->alpn, sizeof(facts->alpn), "%.*s", (int)n_alpn, alpn ? (const char *)alpn : "");
+    for (unsigned i = 0; i < n_alpn && i + 1 < sizeof(facts->alpn); i++)
+        facts->alpn[i] = (char)(alpn[i] > 0x20 && alpn[i] < 0x7f ? alpn[i] : '?');
+}
+
+static struct tls_facts *pack(const struct collected *facts)
+{
+    const char *const from[] = {facts->version, facts->cipher, facts->alpn,      facts->server_name,
+                                facts->subject, facts->issuer, facts->not_after, facts->sha256};
+    enum { N = sizeof(from) / sizeof(from[0]) };
+    const char *to[N];
+    size_t n_texts = 0;
+
+    for (size_t i = 0; i < N; i++)
+        n_texts += strlen(from[i]) + 1;
+    struct tls_facts *packed = calloc(1, sizeof(*packed) + n_texts);
+    if (!packed)
+        return NULL;
+    char *end = packed->texts;
+    for (size_t i = 0; i < N; i++) {
+        to[i] = end;
+        end = stpcpy(end, from[i]) + 1;
+    }
+    packed->version = to[0];
+    packed->cipher = to[1];
+    packed->alpn = to[2];
+    packed->server_name = to[3];
+    packed->subject = to[4];
+    packed->issuer = to[5];
+    packed->not_after = to[6];
+    packed->sha256 = to[7];
+    packed->has_peer = facts->has_peer;
+    return packed;
+}
+
+int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine)
+{
+    SSL *ssl = engine->ssl;
+    struct collected facts = {.has_peer = false};
+
+    snprintf(facts.version, sizeof(facts.version), "%s", SSL_get_version(ssl));
+    snprintf(facts.cipher, sizeof(facts.cipher), "%s", SSL_get_cipher_name(ssl));
+    collect_alpn(&facts, ssl);
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    snprintf(facts->server_name, sizeof(facts->server_name), "%s", name ? name : "");
-    facts->resumed = SSL_session_reused(ssl) == 1;
+    snprintf(facts.server_name, sizeof(facts.server_name), "%s", name ? name : "");
     X509 *peer = SSL_get1_peer_certificate(ssl);
-    facts->verified = engine->verify && peer && SSL_get_verify_result(ssl) == X509_V_OK;
     if (peer)
-        fill_peer(facts, peer);
+        collect_peer(&facts, peer);
+    struct tls_facts *packed = pack(&facts);
+    if (packed) {
+        packed->resumed = SSL_session_reused(ssl) == 1;
+        packed->verified = engine->verify && peer && SSL_get_verify_result(ssl) == X509_V_OK;
+    }
     X509_free(peer);
-    *ret_facts = facts;
-    return 0;
+    *ret_facts = packed;
+    return packed ? 0 : -ENOMEM;
 }

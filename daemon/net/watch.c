@@ -29,8 +29,8 @@ static void on_poll(uv_poll_t *uv, int status, int uv_events)
     } else {
         events |= uv_events & UV_READABLE ? WATCH_READABLE : 0;
         events |= uv_events & UV_WRITABLE ? WATCH_WRITABLE : 0;
-        /* libuv reports a bare EPOLLHUP as whatever is watched (uv__io_poll()); nothing ever makes a
-         * Unix or TCP socket of ours readable out of band, so this is the hang-up */
+        /* libuv reports a bare EPOLLHUP as whatever is watched (uv__io_poll()); nothing ever makes
+         * a Unix or TCP socket of ours readable out of band, so this is the hang-up */
         events |= uv_events & UV_PRIORITIZED ? WATCH_HANGUP : 0;
         events &= watch->events;
     }

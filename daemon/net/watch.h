@@ -14,8 +14,8 @@
 
 struct watch;
 
-/* bits. HANGUP: both directions have ended (EPOLLHUP), for who has read the peer's end and waits for
- * nothing but the peer to be gone altogether. */
+/* bits. HANGUP: both directions have ended (EPOLLHUP), for who has read the peer's end and waits
+ * for nothing but the peer to be gone altogether. */
 enum { WATCH_READABLE = 1, WATCH_WRITABLE = 2, WATCH_NUDGE = 4, WATCH_HANGUP = 8 };
 
 /* on_event: at least one of what is watched is possible, or the socket has failed (then all that is

@@ -49,7 +49,8 @@ void client_end(struct client *client, const char *why);
 /* The same at the end of this iteration: for callers inside something that still uses the client.
  */
 void client_doom(struct client *client);
-/* The daemon is about to stop: read what was sent before that, so that it counts as running. May end the client. */
+/* The daemon is about to stop: read what was sent before that, so that it counts as running. May
+ * end the client. */
 void client_read_last(struct client *client);
 /* The daemon stops: answer what runs, then close. */
 void client_drain(struct client *client);

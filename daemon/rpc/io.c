@@ -152,7 +152,7 @@ static void on_drain(struct mail *mail)
 {
     struct io *io = container_of(mail, struct io, drain);
 
-    list_for_each_safe(link, &io->clients)
+    list_for_each_safe (link, &io->clients)
         client_read_last(container_of(link, struct client, link));
     io->state = IO_DRAINING;
     if (timers_start(&io->loop->timers, &io->drain_timer, (uint64_t)io->drain_ms, on_drain_timer)) {

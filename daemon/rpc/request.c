@@ -339,6 +339,10 @@ static void refuse_line(struct client *client, const struct message_wrong *wrong
         return;
     }
     fault_wrong(&fault, wrong);
+    if (wrong->too_deep) {
+        fault.limit = "limits.nesting";
+        fault.limit_value = (int64_t)client->io->shared->settings.nesting;
+    }
     write_fault(client, NULL, &none, &fault);
 }
 

@@ -61,8 +61,8 @@ NODISCARD bool request_deadline(struct request *request, int64_t delay_ms);
 /* The running request of that client with that id, or NULL. */
 struct request *request_find(struct client *client, const struct proto_id *id);
 
-/* Set request->socket to the socket it is about, checked for existence and owner. False: there is none, and the request was
- * answered and is gone. */
+/* Set request->socket to the socket it is about, checked for existence and owner. False: there is
+ * none, and the request was answered and is gone. */
 NODISCARD bool request_socket(struct request *request, int64_t number);
 static inline const char *request_name(const struct request *request)
 {
