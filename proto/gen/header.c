@@ -66,7 +66,8 @@ static void describe_preset(const struct field *field, char *text, size_t n_text
 static void print_member(const char *shape, const char *type, const char *name, bool optional,
                          const struct field *field)
 {
-    bool params = strlen(shape) > 7 && strcmp(shape + strlen(shape) - 7, "_params") == 0;
+    size_t n_shape = strlen(shape);
+    bool params = n_shape > 7 && strcmp(&shape[n_shape - 7], "_params") == 0;
     char what[256], preset[64], text[1024];
     const char *word = field->extra;
     size_t n = 0;

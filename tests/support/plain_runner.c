@@ -1,6 +1,7 @@
 /*
- * plain_runner: runs the tests of one executable in order, in one process. For ThreadSanitizer (under which Criterion aborts)
- * and valgrind. Arguments: names "suite/name" (or a suite) to run only those.
+ * plain_runner: runs the tests of one executable in order, in one process. For ThreadSanitizer
+ * (under which Criterion aborts) and valgrind. Arguments: names "suite/name" (or a suite) to run
+ * only those.
  */
 #include <setjmp.h>
 #include <stdbool.h>
@@ -24,8 +25,8 @@ void plain_register(const char *suite, const char *name, void (*body)(void))
     if (n_tests == sizeof(tests) / sizeof(tests[0]))
         abort();
     tests[n_tests].suite = suite;
-    tests[n_tests].name  = name;
-    tests[n_tests].body  = body;
+    tests[n_tests].name = name;
+    tests[n_tests].body = body;
     n_tests++;
 }
 
