@@ -411,7 +411,7 @@ struct tcpb_limits {
 struct tcpb_attempt {
     /* the address tried */
     const char *address;
-    /* what came of it (errno name, or 'pending') */
+    /* what came of it: errno name, pending or connected */
     const char *error;
     /* milliseconds it took */
     int64_t ms;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -26,9 +27,28 @@ static void deliver_all(struct loop *loop)
     }
 }
 
-static void on_wakeup(uv_async_t *wakeup)
+/* Any thread. The counter cannot overflow, as only the first mail of an empty box counts it up. */
+static void wake(struct loop *loop)
+{
+    uint64_t one = 1;
+    ssize_t n;
+
+    do
+        n = write(loop->wakeup_fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+    ASSERT(n == sizeof(one));
+}
+
+static void on_wakeup(uv_poll_t *wakeup, int status, int events)
 {
     struct loop *loop = wakeup->data;
+    uint64_t count;
+
+    (void)status;
+    (void)events;
+    /* taken before the box is emptied: what is posted after that wakes anew */
+    ssize_t n = read(loop->wakeup_fd, &count, sizeof(count));
+    ASSERT(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
     deliver_all(loop);
     if (atomic_load(&loop->stop))
         uv_stop(&loop->uv);
@@ -51,13 +71,18 @@ int loop_new(struct loop **ret_loop, const char *name, int nice)
         free(loop);
         return r;
     }
-    r = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup);
+    loop->wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = loop->wakeup_fd < 0 ? -errno : uv_poll_init(&loop->uv, &loop->wakeup, loop->wakeup_fd);
     if (r) {
+        if (loop->wakeup_fd >= 0)
+            close(loop->wakeup_fd);
         (void)uv_loop_close(&loop->uv);
         free(loop);
         return r;
     }
     loop->wakeup.data = loop;
+    r = uv_poll_start(&loop->wakeup, UV_READABLE, on_wakeup);
+    ASSERT(r == 0); /* libuv only takes a note of it */
     r = timers_init(&loop->timers, &loop->uv);
     ASSERT(r == 0); /* uv_timer_init() cannot fail */
     r = uv_prepare_init(&loop->uv, &loop->prepare);
@@ -87,6 +112,7 @@ struct loop *loop_free(struct loop *loop)
     int r = uv_loop_close(&loop->uv);
     ASSERT(r == 0);
     ASSERT(list_empty(&loop->mailbox));
+    close(loop->wakeup_fd);
     pthread_mutex_destroy(&loop->mutex);
     free(loop);
     return NULL;
@@ -142,17 +168,14 @@ void loop_post(struct loop *loop, struct mail *mail)
     bool was_empty = list_empty(&loop->mailbox);
     list_append(&loop->mailbox, &mail->link);
     pthread_mutex_unlock(&loop->mutex);
-    if (was_empty) {
-        int r = uv_async_send(&loop->wakeup);
-        ASSERT(r == 0);
-    }
+    if (was_empty)
+        wake(loop);
 }
 
 void loop_stop(struct loop *loop)
 {
     atomic_store(&loop->stop, true);
-    int r = uv_async_send(&loop->wakeup);
-    ASSERT(r == 0);
+    wake(loop);
 }
 
 uint64_t loop_now_ms(const struct loop *loop)

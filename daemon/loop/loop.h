@@ -31,7 +31,9 @@ struct mail {
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t wakeup;
+    int wakeup_fd; /* eventfd: a uv_async would spin in libuv while its receiver preempts the sender
+                    */
+    uv_poll_t wakeup;
     struct timers timers;
     pthread_t thread;
     pthread_t owner; /* whose calls ASSERT_OWNER lets pass */

@@ -75,7 +75,7 @@ static void end(struct race *race, int fd, int sys_errno)
 static void win(struct attempt *attempt)
 {
     int fd = attempt->fd;
-    record(attempt, 0);
+    record(attempt, NET_ATTEMPT_CONNECTED);
     attempt->watch = watch_free(attempt->watch);
     attempt->fd = -1;
     end(attempt->race, fd, 0);

@@ -36,11 +36,11 @@ enum net_trust {
     NET_TRUST_OPEN,   /* a file in it cannot be opened */
 };
 
-enum { NET_ATTEMPTS_MAX = 16 };
+enum { NET_ATTEMPTS_MAX = 16, NET_ATTEMPT_CONNECTED = -1 };
 
 struct net_attempt {
     struct address address;
-    int sys_errno; /* 0: it was still pending */
+    int sys_errno; /* 0: it was still pending; NET_ATTEMPT_CONNECTED: this one won */
     int64_t ms;
 };
 

@@ -266,8 +266,7 @@ static void process_lines(struct client *client)
     }
     client->processing = false;
     frame_trim(&client->frame);
-    mark_dirty(client);
-    update_watch(client);
+    mark_dirty(client); /* flushed at the end of the iteration, and watched for what is left then */
 }
 
 /* Returns false when nothing more is to be read now, or the client is gone (*ret_gone). */

@@ -377,6 +377,18 @@ static const char *errno_name(int sys_errno)
     return name ? name : "unknown";
 }
 
+static const char *attempt_text(const struct net_attempt *attempt)
+{
+    switch (attempt->sys_errno) {
+    case 0:
+        return "pending";
+    case NET_ATTEMPT_CONNECTED:
+        return "connected"; /* what failed came after */
+    default:
+        return errno_name(attempt->sys_errno);
+    }
+}
+
 void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault)
 {
     struct proto_attempt attempts[NET_ATTEMPTS_MAX];
@@ -415,7 +427,7 @@ void fault_write(struct writer *writer, const struct proto_id *id, const struct 
             const struct net_attempt *attempt = &net->attempts[i];
             attempts[i] = (struct proto_attempt){
                 .address = address_text(&attempt->address, addresses[i], sizeof(addresses[i])),
-                .error = attempt->sys_errno ? errno_name(attempt->sys_errno) : "pending",
+                .error = attempt_text(attempt),
                 .ms = attempt->ms,
             };
         }
