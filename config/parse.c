@@ -141,7 +141,7 @@ static int parse_section(struct parser *parser, char *text)
     char *name = trim(text + 1);
     if (!option_section_exists(name))
         return unknown_section(parser->report, parser->name, parser->line, name);
-    strcpy(parser->section, name);
+    memcpy(parser->section, name, strlen(name) + 1);
     parser->section_known = true;
     return 0;
 }

@@ -234,7 +234,9 @@ static size_t escape(char *to, char c)
         to[1] = letters[(unsigned char)c];
         return 2;
     }
-    memcpy(to + 1, "u00", 3);
+    to[1] = 'u';
+    to[2] = '0';
+    to[3] = '0';
     to[4] = hex[(unsigned char)c >> 4];
     to[5] = hex[(unsigned char)c & 15];
     return 6;

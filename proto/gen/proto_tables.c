@@ -27,7 +27,7 @@ static void print_cell(const char *text)
 
 static void print_preset(const struct field *field)
 {
-    const char *word = field->extra;
+    const char *word = field->extra ? field->extra : "";
 
     if (field->preset == FIELD_NO_PRESET)
         return;
