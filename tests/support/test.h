@@ -23,12 +23,12 @@ void plain_register(const char *suite, const char *name, void (*body)(void));
 _Noreturn void plain_fail(const char *file, int line, const char *what);
 _Noreturn void plain_skip(const char *why);
 #define TEST(suite, name)                                                                          \
-    static void suite##_##name(void);                                                              \
+    static void plain_##suite##_##name(void);                                                      \
     __attribute__((constructor)) static void register_##suite##_##name(void)                       \
     {                                                                                              \
-        plain_register(#suite, #name, suite##_##name);                                             \
+        plain_register(#suite, #name, plain_##suite##_##name);                                     \
     }                                                                                              \
-    static void suite##_##name(void)
+    static void plain_##suite##_##name(void)
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
         if (!(condition))                                                                          \
