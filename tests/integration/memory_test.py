@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Every allocation of the daemon fails once: at the start, in every method, at the end. The daemon may refuse to start (and say
+so), answer with an error, or close that one connection; it may not crash, hang, answer twice or leave a request open.
+
+TCPBROKER_FULL=1 lets each single allocation fail; otherwise a sample is taken, all of the first and then every seventh."""
+import glob
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness  # noqa: E402
+
+LIMIT = 20.0
+
+
+def preload():
+    build = os.path.join(os.path.dirname(harness.daemon_path()), "..")
+    found = glob.glob(os.path.join(build, "tests", "support", "*fail_malloc.so"))
+    return found[0] if found else None
+
+
+class Echo:
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            while data := connection.recv(65536):
+                connection.sendall(data)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+
+@unittest.skipIf(preload() is None, "the build has no tests/support/fail_malloc (build all targets)")
+@unittest.skipIf(harness.SLOW > 1, "a sanitizer has its own malloc; run it with the release build")
+class Memory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.echo = Echo()
+        cls.folder = tempfile.TemporaryDirectory(prefix="tcpbroker-test-")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.echo.socket.close()
+        cls.folder.cleanup()
+
+    def start(self, at):
+        path = os.path.join(self.folder.name, f"{at}.sock")
+        log = open(path + ".log", "w+b")
+        environment = dict(os.environ, LD_PRELOAD=preload(), FAIL_MALLOC_AT=str(at))
+        process = subprocess.Popen([harness.daemon_path(), "--socket", path, "--set", "threads.io=1", "--set", "threads.dial=1",
+                                    "--set", "threads.resolver=1", "--set", "stop.drain_timeout=2s",
+                                    "--set", "log.level=debug", "--set", "tls.system_store=no"],
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        return process, path, log
+
+    def requests(self):
+        port = self.echo.port
+        yield "Broker.Hello", {"client": "memory"}
+        yield "TCPConnect", {"hostname": "127.0.0.1", "port": port, "thread": "t"}
+        yield "TCPConnect", {"hostname": "localhost", "port": port, "alpn": ["a", "b"], "secure": True, "timeout_ms": 300}
+        yield "TCPSend", {"socket": 1, "data": "x" * 3000 + "\n", "thread": "t"}
+        yield "TCPReceive", {"socket": 1, "exact": 1000, "thread": "t", "timeout_ms": 500}
+        yield "TCPReceive", {"socket": 1, "until": "\n", "encoding": "base64", "thread": "t", "timeout_ms": 500}
+        yield "TCPSend", {"socket": 1, "data_base64": "AAAA", "thread": "t"}
+        yield "TCPReceive", {"socket": 1, "thread": "t", "encoding": "base64", "timeout_ms": 300}
+        yield "TCPReceive", {"socket": 1, "thread": "t", "timeout_ms": 50}
+        yield "TCPBlock", {"socket": 1, "option": 1, "thread": "t"}
+        yield "TCPGetMyAddr", {"socket": 1, "thread": "t"}
+        yield "TCPName2Addr", ["localhost"]
+        yield "TCPAddr2Name", ["127.0.0.1"]
+        yield "Broker.List", []
+        yield "Broker.Stats", []
+        yield "Broker.Errors", []
+        yield "TCPClose", {"socket": 1, "thread": "t"}
+
+    def talk(self, path):
+        """Requests one by one, on new connections when one was closed. Returns how many were answered with an error."""
+        connection = file = None
+        refused = 0
+        for id, (method, params) in enumerate(self.requests(), 1):
+            if connection is None:
+                connection = socket.socket(socket.AF_UNIX)
+                connection.settimeout(LIMIT)
+                connection.connect(path)
+                file = connection.makefile("rb")
+            line = json.dumps([{"jsonrpc": "2.0", "id": id, "method": method, "params": params}] if id % 5 == 0 else
+                              {"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+            try:
+                connection.sendall(line.encode() + b"\n")
+                answer = file.readline()
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
+            if not answer:
+                file.close()
+                connection.close()
+                connection = None
+                continue
+            answer = json.loads(answer)
+            if isinstance(answer, list):
+                self.assertEqual(len(answer), 1)
+                answer = answer[0]
+            self.assertIn(answer["id"], (id, None))
+            self.assertEqual(("result" in answer) + ("error" in answer), 1)
+            refused += "error" in answer
+        if connection:
+            file.close()
+            connection.close()
+        return refused
+
+    def wait_started(self, process, log):
+        """It says so itself: the socket is there earlier, and a start may fail after that."""
+        end = time.monotonic() + LIMIT
+        while process.poll() is None and time.monotonic() < end:
+            with open(log.name, "rb") as file:
+                if b" listens on " in file.read():
+                    return True
+            time.sleep(0.002)
+        return False
+
+    def one(self, at):
+        process, path, log = self.start(at)
+        try:
+            refused = None
+            if self.wait_started(process, log):
+                refused = self.talk(path)
+                self.assertIsNone(process.poll(), f"it ended with {process.returncode}")
+                process.send_signal(signal.SIGTERM)
+            status = process.wait(LIMIT)
+            self.assertEqual(status, 0 if refused is not None else 1)
+            return refused
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(f"allocation {at} failed; the daemon said:\n" +
+                             log.read().decode(errors="replace")[-1500:] + "\n")
+            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            log.close()
+
+    def test_each_fails_once(self):
+        usual = self.one(10 ** 9)
+        step = 1 if os.environ.get("TCPBROKER_FULL") else 7
+        at, injected, not_started, told, quiet = 1, 0, 0, 0, 0
+        while quiet < 25 and at < 3000:
+            with self.subTest(at=at):
+                refused = self.one(at)
+                injected += 1
+                not_started += refused is None
+                told += refused is not None and refused > usual
+                quiet = quiet + 1 if refused == usual else 0
+            at += 1 if at < 40 else step
+        print(f"  {injected} allocations failed, {not_started} at the start, {told} told by an error; no crash", flush=True)
+        self.assertGreater(not_started, 5)
+        self.assertGreater(told, 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
