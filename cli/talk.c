@@ -50,12 +50,18 @@ int talk_exit(const struct tcpb_error *error)
                   {"resolve", EXIT_RESOLVE},
                   {"connect", EXIT_CONNECT},
                   {"tls", EXIT_TLS}};
+    static const char *const usage[] = {"INVALID_PARAMS", "METHOD_NOT_FOUND", "INVALID_REQUEST",
+                                        "PARSE_ERROR"};
     if (error->code == 0)
         return EXIT_OK;
     if (error->code == TCPB_LOCAL_NO_DAEMON || error->code == TCPB_LOCAL_NO_ACCESS)
         return EXIT_NO_DAEMON;
     if (strcmp(error->symbol, "ETIMEDOUT") == 0)
         return EXIT_TIMEOUT;
+    /* what was typed was wrong, only the daemon noticed it first */
+    for (size_t i = 0; i < sizeof(usage) / sizeof(usage[0]); i++)
+        if (strcmp(error->symbol, usage[i]) == 0)
+            return EXIT_USAGE;
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
         if (strcmp(error->stage, stages[i].stage) == 0)
             return stages[i].status;

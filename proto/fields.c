@@ -123,6 +123,8 @@ static int read_port(const struct reader *reader, const struct field *field,
     if (n == 0 || n > SERVICE_MAX)
         return FIELDS_E_INVALID;
     n_digits = strspn(text, "0123456789");
+    if (*text == '+' || *text == '-') /* the resolver would read it as a number */
+        return FIELDS_E_INVALID;
     if (n_digits == n && !port_number(field, text, n))
         return FIELDS_E_INVALID;
     if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-") != n)

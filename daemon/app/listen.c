@@ -31,6 +31,8 @@ struct listener {
     struct timer pause;
     struct rpc_shared *shared;
     size_t next_io;
+    uint64_t next_warning_ms; /* not more than one warning a second */
+    unsigned n_silent;
 };
 
 /* ---- making the socket
@@ -179,10 +181,24 @@ static void on_pause_over(struct timer *timer)
     ASSERT(r == 0);
 }
 
+/* Whoever makes us warn must not fill the log. */
+static bool may_warn(struct listener *listener)
+{
+    uint64_t now_ms = loop_now_ms(listener->loop);
+
+    if (now_ms < listener->next_warning_ms) {
+        listener->n_silent++;
+        return false;
+    }
+    listener->next_warning_ms = now_ms + 1000;
+    return true;
+}
+
 /* Out of file descriptors or memory: the backlog keeps the clients until there are some again. */
 static void pause_accepting(struct listener *listener, int error)
 {
-    log_warning("cannot accept clients for the moment: %s", strerror(error));
+    if (may_warn(listener))
+        log_warning("cannot accept clients for the moment: %s", strerror(error));
     if (timers_start(&listener->loop->timers, &listener->pause, PAUSE_MS, on_pause_over) == 0) {
         int r = watch_set(listener->watch, 0);
         ASSERT(r == 0);
@@ -201,8 +217,13 @@ static void deal_out(struct listener *listener, int fd)
     }
     if (atomic_load_explicit(&stats.clients, memory_order_relaxed) >= listener->max_clients) {
         stats_count(clients_refused);
-        log_warning("client of uid %u pid %d turned away: listen.clients is %lld",
-                    (unsigned)peer.uid, (int)peer.pid, (long long)listener->max_clients);
+        if (may_warn(listener)) {
+            log_warning("client of uid %u pid %d turned away: listen.clients is %lld (%u more "
+                        "since the last warning)",
+                        (unsigned)peer.uid, (int)peer.pid, (long long)listener->max_clients,
+                        listener->n_silent);
+            listener->n_silent = 0;
+        }
         close(fd);
         return;
     }

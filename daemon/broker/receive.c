@@ -65,6 +65,9 @@ enum receive_verdict receive_decide(struct receive_wish *wish, const char *data,
         return RECEIVE_TAKE;
     }
     enum receive_verdict verdict = check_text(data, n, n_take, ended, ret_n);
+    /* exactly so many bytes, or none: not the whole characters among them only */
+    if (verdict == RECEIVE_TAKE && wish->exact && *ret_n < n_take && n_take == wish->exact)
+        return RECEIVE_NO_ROOM;
     /* a character that is cut by the wish itself will not become whole by waiting */
     if (verdict == RECEIVE_WAIT && n_take == (wish->exact ? wish->exact : wish->max_bytes))
         return RECEIVE_NO_ROOM;

@@ -219,6 +219,14 @@ static void on_close_timer(struct timer *timer)
     (void)socket_finish_close(socket, SOCKET_OK);
 }
 
+/* It has its place among the timers since the close began, so starting it anew cannot fail. */
+static void start_close_timer(struct socket *socket)
+{
+    int r = timers_start(&socket->room->loop->timers, &socket->close_timer,
+                         (uint64_t)socket->room->close_timeout_ms, on_close_timer);
+    ASSERT(r == 0);
+}
+
 /* What the stream says to the end of sending, as an outcome; SOCKET_E_PARKED: it would block. */
 static enum socket_outcome end_sending(struct socket *socket)
 {
@@ -257,9 +265,14 @@ bool socket_proceed_close(struct socket *socket)
 {
     if (!socket->close)
         return false;
+    bool finishing = socket->sending == SENDING_FINISHING;
     enum socket_outcome outcome = step_close(socket);
-    if (outcome == SOCKET_E_PARKED)
+    if (outcome == SOCKET_E_PARKED) {
+        /* all is sent: from now on the peer's end is waited for, for a whole close_timeout */
+        if (finishing && socket->sending == SENDING_SHUT)
+            start_close_timer(socket);
         return false;
+    }
     if (outcome == SOCKET_E_FAILED)
         return socket_fail(socket, stream_error(socket->stream));
     return socket_finish_close(socket, outcome);
@@ -307,8 +320,6 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
     socket_drop_buffer(socket);
     if (socket->state == SOCKET_FAILED)
         return SOCKET_OK;
-    if (socket->close)
-        (void)socket_finish_close(socket, SOCKET_E_CLOSING);
     socket->close = close;
     socket_set_state(socket, SOCKET_CLOSING);
     socket_end_receive(socket, SOCKET_E_CLOSING);
@@ -338,8 +349,8 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
         return SOCKET_E_NOT_CONNECTED;
     if (close->option == SOCKET_CLOSE_ABORT)
         return close_abort(socket);
-    if (socket->state == SOCKET_CLOSING)
-        return SOCKET_E_CLOSING;
+    if (socket->close)
+        return SOCKET_E_BUSY;
     return close->option == SOCKET_CLOSE_PARTIAL ? close_partial(socket, close)
                                                  : close_complete(socket, close);
 }

@@ -159,6 +159,9 @@ void fault_gai(struct fault *fault, int gai, int sys_errno, const char *what, co
             fault->sys_errno = sys_errno;
         break;
     }
+    /* what the resolver lacked is not the name's fault */
+    if (gai == EAI_SYSTEM && (sys_errno == EMFILE || sys_errno == ENFILE || sys_errno == ENOMEM))
+        fault_errno(fault, STAGE_RESOLVE, sys_errno, what);
     fault->stage = STAGE_RESOLVE;
     fault->gai = gai;
 }
@@ -197,15 +200,39 @@ static const char *net_stage_text(enum net_stage stage)
     return "waiting for the peer";
 }
 
+/* What to do about a verification that failed; the numbers are OpenSSL's X509_V_ERR_ (x509_vfy.h,
+ * stable). */
+static const char *verify_hint(const struct net_error *error)
+{
+    switch (error->verify_code) {
+    case 2:  /* UNABLE_TO_GET_ISSUER_CERT */
+    case 18: /* DEPTH_ZERO_SELF_SIGNED_CERT */
+    case 19: /* SELF_SIGNED_CERT_IN_CHAIN */
+    case 20: /* UNABLE_TO_GET_ISSUER_CERT_LOCALLY */
+    case 21: /* UNABLE_TO_VERIFY_LEAF_SIGNATURE */
+        return "if it can be trusted, put the certificate of its CA into the cacerts folder";
+    case 9:  /* CERT_NOT_YET_VALID */
+    case 10: /* CERT_HAS_EXPIRED */
+        return error->verify_depth == 0
+                   ? "the server's certificate must be renewed (or a clock is wrong)"
+                   : "a CA's certificate must be renewed (or a clock is wrong)";
+    case 62: /* HOSTNAME_MISMATCH */
+    case 64: /* IP_ADDRESS_MISMATCH */
+        return "connect by a name that the certificate has, or give that as server_name";
+    default:
+        return error->verify_depth == 0 ? "the server's certificate must be replaced"
+                                        : "the CA's certificate must be replaced";
+    }
+}
+
 static void fault_verify(struct fault *fault, const struct net_error *error, const char *what)
 {
-    fault_set(fault, WIRE_TLS_VERIFY,
-              "%s: the server's certificate was not accepted: %s (depth %d, subject %s, issuer "
-              "%s); mend the server's "
-              "certificate, or put its CA into the cacerts folder",
-              what, error->verify_text, error->verify_depth,
-              error->subject[0] ? error->subject : "unknown",
-              error->issuer[0] ? error->issuer : "unknown");
+    fault_set(
+        fault, WIRE_TLS_VERIFY,
+        "%s: the server's certificate was not accepted: %s (depth %d, subject %s, issuer %s); %s",
+        what, error->verify_text, error->verify_depth,
+        error->subject[0] ? error->subject : "unknown",
+        error->issuer[0] ? error->issuer : "unknown", verify_hint(error));
 }
 
 static void fault_trust(struct fault *fault, const struct net_error *error, const char *what)

@@ -3,6 +3,7 @@
  * here params become operations and outcomes become answers.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "rpc/method.h"
 
@@ -178,12 +179,20 @@ static void on_closed(struct socket_close *close, enum socket_outcome outcome)
     end_close(container_of(close, struct request, op.close), outcome);
 }
 
+/* A close that has begun cannot be taken back: given up, it becomes an abort. */
 static void withdraw_close(struct request *request, struct fault *fault)
 {
-    (void)fault;
+    bool gone = request->op.close.option == SOCKET_CLOSE_COMPLETE;
+
     socket_withdraw_close(request->socket, &request->op.close);
-    if (request->op.close.option == SOCKET_CLOSE_COMPLETE)
+    if (gone)
         session_socket_free(request_session(request), request->socket, true);
+    if (gone && fault) {
+        size_t n = strlen(fault->message);
+        snprintf(fault->message + n, sizeof(fault->message) - n,
+                 "; the socket was aborted and its number is gone");
+        fault->retryable = false;
+    }
 }
 
 void method_tcp_close(struct request *request)

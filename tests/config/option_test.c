@@ -70,7 +70,7 @@ TEST(option, defaults_are_what_the_contract_says)
     CHECK_INT(config->connect_keepalive, 60000);
     CHECK_INT(config->connect_keepalive_interval, 10000);
     CHECK_INT(config->connect_keepalive_probes, 6);
-    CHECK_INT(config->connect_user_timeout, 30000);
+    CHECK_INT(config->connect_user_timeout, 300000);
     CHECK(config->connect_nodelay);
     CHECK_INT(config->io_close_timeout, 5000);
     CHECK_STRING(config->tls_cacerts, "/etc/tcpbroker/cacerts");

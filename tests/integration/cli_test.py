@@ -179,7 +179,8 @@ class ExitStatus(unittest.TestCase):
     def test_by_stage(self):
         for failure, status in ((Failure(-10013, "EACCES", "policy"), 3), (Failure(-11001, "HOST_NOT_FOUND", "resolve"), 4),
                                 (Failure(-10061, "ECONNREFUSED", "connect"), 5), (Failure(-33010, "TLS_VERIFY", "tls"), 6),
-                                (Failure(-10060, "ETIMEDOUT", "connect"), 7), (Failure(-32602, "INVALID_PARAMS", "request"), 1)):
+                                (Failure(-10060, "ETIMEDOUT", "connect"), 7), (Failure(-32602, "INVALID_PARAMS", "request"), 2),
+                                (Failure(-10038, "ENOTSOCK", "request"), 1)):
             def fail(params, failure=failure):
                 raise failure
             with FakeBroker(TCPConnect=fail) as broker:

@@ -224,12 +224,24 @@ class Plain(CloseCase):
         self.client.answer(id)
         self.gone(number)
 
+    def test_a_second_close_is_busy(self):
+        number, connection = self.pair()
+        id = self.client.send("TCPClose", [number])
+        self.assertEqual(connection.recv(1), b"")
+        for option in (0, 1):
+            self.check_error(self.client.error("TCPClose", [number, option]), -33002, "BUSY")
+        connection.close()
+        self.assertEqual(self.client.wait(id)["status"], 0)
+        self.gone(number)
+
     def test_a_close_that_is_cancelled_leaves_nothing(self):
         number, connection = self.pair()
         id = self.client.send("TCPClose", [number])
         self.assertEqual(connection.recv(1), b"")
         self.assertIs(self.client.call("Broker.Cancel", [id])["cancelled"], True)
-        self.check_error(self.client.answer(id)["error"], -10004, "EINTR")
+        error = self.client.answer(id)["error"]
+        self.check_error(error, -10004, "EINTR")
+        self.assertIs(error["data"]["retryable"], False, "the socket is gone")
         self.gone(number)
 
     def test_no_descriptor_is_left(self):
