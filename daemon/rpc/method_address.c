@@ -122,8 +122,17 @@ static void on_self(struct request *request, struct lookup *lookup)
     char text[ADDRESS_TEXT_MAX];
 
     job_done(request);
-    if (answer_failure(request, lookup, "this host's own name"))
+    if (lookup->gai) {
+        struct fault fault;
+        fault_gai(&fault, lookup->gai, lookup->sys_errno, request_name(request), "", "");
+        snprintf(fault.message, sizeof(fault.message),
+                 "TCPGetMyAddr: this host's own name has no %s address: %s; see hostname(1) and "
+                 "/etc/hosts",
+                 lookup->family == AF_INET6 ? "IPv6" : "IPv4", gai_strerror(lookup->gai));
+        lookup_free(lookup);
+        request_fail(request, &fault);
         return;
+    }
     struct proto_tcp_get_my_addr_result result = {
         .address = address_text(&lookup->addresses[0], text, sizeof(text))};
     request_answer(request, &result);

@@ -279,8 +279,12 @@ static void refuse_params(struct request *request, int r, const struct field_fau
     if (r < 0) {
         fault_set(&fault, WIRE_ENOBUFS, "%s: out of memory", request_name(request));
     } else {
-        fault_set(&fault, WIRE_INVALID_PARAMS, "%s: %s: expected %s", request_name(request),
-                  found->param[0] ? found->param : "params", found->expected);
+        /* what is said of a stranger or a twin is a sentence already, the rest is a type */
+        bool sentence = strncmp(found->expected, "no such", 7) == 0 ||
+                        strncmp(found->expected, "given twice", 11) == 0;
+        fault_set(&fault, WIRE_INVALID_PARAMS, "%s: %s: %s%s", request_name(request),
+                  found->param[0] ? found->param : "params", sentence ? "" : "expected ",
+                  found->expected);
         memcpy(fault.param, found->param, sizeof(fault.param));
         memcpy(fault.expected, found->expected, sizeof(fault.expected));
     }
