@@ -32,8 +32,9 @@ void socket_set_state(struct socket *socket, enum socket_state state)
 
 void socket_set_sending(struct socket *socket, enum socket_sending sending)
 {
-    /* FINISHING -> OPEN: the half close turned out to be impossible (TLS 1.2) */
-    ASSERT(sending > socket->sending ||
+    /* FINISHING -> OPEN: the half close turned out to be impossible (TLS 1.2);
+     * to FINISHING again: a complete close, which ends what a half close has left (TLS: the FIN) */
+    ASSERT(sending > socket->sending || socket->state == SOCKET_CLOSING ||
            (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
     log_debug("socket %u: sending %d -> %d", socket->number, (int)socket->sending, (int)sending);
     socket->sending = sending;
@@ -325,7 +326,7 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
     socket_end_receive(socket, SOCKET_E_CLOSING);
     /* after a half close there is still the FIN of TLS to send; on a plain socket it is harmless to
      * end sending twice */
-    socket->sending = SENDING_FINISHING;
+    socket_set_sending(socket, SENDING_FINISHING);
     enum socket_outcome outcome = step_close(socket);
     if (outcome == SOCKET_E_PARKED) {
         socket->close_mark = socket->bytes_out;

@@ -15,10 +15,8 @@ enum net_stage { NET_STAGE_RESOLVE, NET_STAGE_CONNECT, NET_STAGE_TLS, NET_STAGE_
 enum net_cause {
     NET_OK = 0,
     NET_SYSTEM,         /* sys_errno */
-    NET_RESOLVER,       /* gai: EAI_* (EAI_SERVICE: unknown service) */
     NET_TIMED_OUT,      /* the deadline passed in that stage */
     NET_CANCELLED,      /* somebody asked to stop */
-    NET_LOOKUPS_FULL,   /* the resolver's queue is full */
     NET_TLS_HANDSHAKE,  /* library, alert */
     NET_TLS_VERIFY,     /* verify_code, verify_depth, subject, issuer */
     NET_TLS_IO,         /* truncated or damaged after the handshake; library */
@@ -48,7 +46,6 @@ struct net_error {
     enum net_stage stage;
     enum net_cause cause;
     int sys_errno;
-    int gai;
     enum net_trust trust;
     long verify_code; /* X509_V_ERR_* */
     int verify_depth;

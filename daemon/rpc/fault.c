@@ -253,9 +253,6 @@ void fault_net(struct fault *fault, const struct net_error *error, const char *w
     case NET_SYSTEM:
         fault_errno(fault, net_stage(error->stage), error->sys_errno, what);
         break;
-    case NET_RESOLVER:
-        fault_gai(fault, error->gai, error->sys_errno, what, "the name", "the service");
-        break;
     case NET_TIMED_OUT:
         fault_set(fault, WIRE_ETIMEDOUT,
                   "%s: the deadline passed during %s; is the host up, is timeout_ms long enough?",
@@ -263,10 +260,6 @@ void fault_net(struct fault *fault, const struct net_error *error, const char *w
         break;
     case NET_CANCELLED:
         fault_set(fault, WIRE_EINTR, "%s: cancelled", what);
-        break;
-    case NET_LOOKUPS_FULL:
-        fault_limit(fault, WIRE_TRY_AGAIN, "limits.lookups", 0,
-                    "%s: too many look-ups are waiting; try again later", what);
         break;
     case NET_TLS_HANDSHAKE:
         fault_set(fault, WIRE_TLS_HANDSHAKE, "%s: the TLS handshake failed: %s%s%s", what,
