@@ -346,7 +346,8 @@ struct tcpb_tls_facts {
 struct tcpb_socket_row {
     /* its number */
     int64_t socket;
-    /* connecting, connected, half_closed, peer_closed, ended, closing, failed */
+    /* unbound, bound, listening; connecting, connected, securing, half_closed, peer_closed,
+     * ended, closing, failed */
     const char *state;
     /* the owner thread; absent: the session's unnamed thread */
     bool has_owner;
@@ -355,7 +356,7 @@ struct tcpb_socket_row {
     int64_t session;
     /* user id of that session's client */
     int64_t uid;
-    /* process id of that session's client */
+    /* process id of the client that began the session */
     int64_t pid;
     /* the host as it was asked for */
     bool has_hostname;
@@ -366,6 +367,12 @@ struct tcpb_socket_row {
     /* the peer's port */
     bool has_remote_port;
     int64_t remote_port;
+    /* our address */
+    bool has_local_address;
+    const char *local_address;
+    /* our port */
+    bool has_local_port;
+    int64_t local_port;
     /* TLS */
     bool secure;
     /* TLS and the certificate was verified */
@@ -506,8 +513,8 @@ struct tcpb_tcp_connect_params {
     /* check the server's certificate and name (true or false; absent: true) */
     bool has_verify;
     bool verify;
-    /* deadline for look-up, connect and handshake together; absent: connect.timeout of the
-     * configuration (milliseconds 0..86400000) */
+    /* deadline for look-up, connect and handshake together; absent: that of Session.Set, else
+     * connect.timeout (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* which addresses to use (0 any, 1 ipv4, 2 ipv6; absent: 0) */
@@ -567,7 +574,7 @@ struct tcpb_tcp_send_params {
     /* bytes, instead of data (RFC 4648, padded) (base64 (RFC 4648, padded)) */
     bool has_data_base64;
     struct tcpb_bytes data_base64;
-    /* deadline; absent: none (milliseconds 0..86400000) */
+    /* deadline; absent: that of Session.Set, else none (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
@@ -595,7 +602,8 @@ struct tcpb_tcp_receive_params {
     /* wait for this delimiter and take it along (text of 1..256 bytes) */
     bool has_until;
     struct tcpb_bytes until;
-    /* deadline; absent: none; nothing is lost by it (milliseconds 0..86400000) */
+    /* deadline, by which nothing is lost; absent: that of Session.Set, else none (milliseconds
+     * 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* how the answer carries the bytes (0 utf8, 1 base64; absent: 0) */
@@ -630,6 +638,10 @@ struct tcpb_tcp_close_params {
      * absent: 0) */
     bool has_option;
     int64_t option;
+    /* deadline, at which a complete close becomes an abort; absent: that of Session.Set, else
+     * none but io.close_timeout (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -685,9 +697,13 @@ struct tcpb_tcp_bind_params {
     int64_t socket;
     /* port number or service name; 0: any free one (integer 0..65535 or a service name) */
     const char *port;
-    /* local address; absent: all (string of 1..64 bytes) */
+    /* local address; absent: all of the socket's family (string of 1..64 bytes) */
     bool has_address;
     const char *address;
+    /* deadline for the look-up of a service name; absent: that of Session.Set, else
+     * connect.lookup_timeout (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -727,7 +743,7 @@ struct tcpb_tcp_accept_params {
     char unused_;
     /* the listening socket's number (integer 1..2147483647) */
     int64_t socket;
-    /* deadline; absent: none (milliseconds 0..86400000) */
+    /* deadline; absent: that of Session.Set, else none (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* the asking thread, which will own the new socket (string of 1..64 bytes or an integer) */
@@ -743,6 +759,10 @@ struct tcpb_tcp_accept_result {
     const char *remote_address;
     /* the peer's port */
     int64_t remote_port;
+    /* our address */
+    const char *local_address;
+    /* our port */
+    int64_t local_port;
 };
 
 /* TCPGetMyAddr: the local address of a socket or of this host */
@@ -754,6 +774,10 @@ struct tcpb_tcp_get_my_addr_params {
     /* without a socket: the IPv6 address (true or false; absent: false) */
     bool has_ipv6;
     bool ipv6;
+    /* deadline for the look-up; absent: that of Session.Set, else connect.lookup_timeout
+     * (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -807,6 +831,10 @@ struct tcpb_tcp_name2addr_params {
     /* IPv6 addresses instead of IPv4 (true or false; absent: false) */
     bool has_ipv6;
     bool ipv6;
+    /* deadline; absent: that of Session.Set, else connect.lookup_timeout (milliseconds
+     * 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
 };
 
 struct tcpb_tcp_name2addr_result {
@@ -822,6 +850,10 @@ struct tcpb_tcp_addr2name_params {
     char unused_;
     /* IPv4 or IPv6 address (string of 1..64 bytes) */
     const char *address;
+    /* deadline; absent: that of Session.Set, else connect.lookup_timeout (milliseconds
+     * 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
 };
 
 struct tcpb_tcp_addr2name_result {
@@ -838,15 +870,17 @@ struct tcpb_tcp_ping_params {
     /* bytes of payload (integer 1..16384; absent: 256) */
     bool has_size;
     int64_t size;
-    /* milliseconds to wait (milliseconds 0..86400000; absent: 3000) */
+    /* milliseconds to wait, look-up included (milliseconds 0..86400000; absent: 3000) */
     bool has_timeout;
     int64_t timeout;
 };
 
 struct tcpb_tcp_ping_result {
     char unused_;
-    /* round trip time */
+    /* round trip time, with fractions */
     double milliseconds;
+    /* the address that answered */
+    const char *address;
 };
 
 /* TCPAttach (not in this version): hand out the byte stream as a file descriptor */
@@ -875,7 +909,8 @@ struct tcpb_tcp_start_tls_params {
     /* check the server's certificate and name (true or false; absent: true) */
     bool has_verify;
     bool verify;
-    /* name for SNI and verification (host name or address of 1..253 bytes, without blanks) */
+    /* name for SNI and verification; absent: the hostname of TCPConnect (host name or address
+     * of 1..253 bytes, without blanks) */
     bool has_server_name;
     const char *server_name;
     /* protocols to offer by ALPN (list of 1..16 strings of 1..255 bytes) */
@@ -884,10 +919,11 @@ struct tcpb_tcp_start_tls_params {
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
     bool has_min_tls;
     int64_t min_tls;
-    /* client certificate to use (string of 1..64 bytes) */
+    /* client certificate to use; not in this version (string of 1..64 bytes) */
     bool has_identity;
     const char *identity;
-    /* deadline (milliseconds 0..86400000) */
+    /* deadline for the handshake; absent: that of Session.Set, else connect.timeout
+     * (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
@@ -924,7 +960,7 @@ struct tcpb_tcp_offer_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
     int64_t socket;
-    /* closed when nobody claimed it by then (milliseconds 0..86400000; absent: 30000) */
+    /* closed when nobody has claimed it by then (milliseconds 1..86400000; absent: 30000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
     /* the asking thread (string of 1..64 bytes or an integer) */
@@ -952,13 +988,17 @@ struct tcpb_tcp_claim_result {
     char unused_;
     /* the socket's number */
     int64_t socket;
-    /* the peer's address */
+    /* the peer's address; connected only */
+    bool has_remote_address;
     const char *remote_address;
-    /* the peer's port */
+    /* the peer's port; connected only */
+    bool has_remote_port;
     int64_t remote_port;
-    /* our address */
+    /* our address; connected or bound only */
+    bool has_local_address;
     const char *local_address;
-    /* our port */
+    /* our port; connected or bound only */
+    bool has_local_port;
     int64_t local_port;
     /* secure only */
     bool has_tls;
@@ -1038,6 +1078,8 @@ struct tcpb_broker_stats_result {
     int64_t connects_failed;
     /* of these, by their deadline */
     int64_t connects_timed_out;
+    /* connections given out by TCPAccept */
+    int64_t accepts;
     /* TLS handshakes completed */
     int64_t handshakes_ok;
     /* TLS handshakes failed, verification included */
@@ -1052,6 +1094,16 @@ struct tcpb_broker_stats_result {
     int64_t bytes_in;
     /* payload bytes sent to peers */
     int64_t bytes_out;
+    /* TCPPing that were answered by an echo */
+    int64_t pings;
+    /* sockets that wait to be claimed */
+    int64_t offers;
+    /* sockets closed because nobody claimed them in time */
+    int64_t offers_expired;
+    /* sessions that outlive their connections */
+    int64_t sessions_durable;
+    /* durable sessions ended because nobody came back in time */
+    int64_t leases_expired;
     /* requests cancelled by Broker.Cancel */
     int64_t cancelled;
     /* requests refused because another thread owns the socket */
@@ -1102,14 +1154,14 @@ struct tcpb_rpc_discover_params {
 
 struct tcpb_rpc_discover_result {
     char unused_;
-    /* version of OpenRPC */
+    /* version of OpenRPC; the other members are those of the document */
     const char *openrpc;
 };
 
-/* Session.Open (not in this version): make the session outlive its connection */
+/* Session.Open (not in this version): make the session outlive its connections */
 struct tcpb_session_open_params {
     char unused_;
-    /* by so much (milliseconds 0..86400000) */
+    /* how long it lives after its last connection has ended (milliseconds 1..604800000) */
     int64_t lease_ms;
 };
 
@@ -1117,6 +1169,8 @@ struct tcpb_session_open_result {
     char unused_;
     /* who has it may join, same user only */
     const char *token;
+    /* number of the session, as in the log */
+    int64_t session;
 };
 
 /* Session.Join (not in this version): belong to a durable session from now on */
@@ -1130,6 +1184,8 @@ struct tcpb_session_join_result {
     char unused_;
     /* the session's sockets; struct tcpb_socket_row */
     struct tcpb_objects sockets;
+    /* number of the session, as in the log */
+    int64_t session;
 };
 
 /* Session.Close (not in this version): end the durable session and close its sockets */
@@ -1141,6 +1197,53 @@ struct tcpb_session_close_result {
     char unused_;
     /* always 0 */
     int64_t status;
+};
+
+/* Session.Set (not in this version): deadlines for requests of the session that name none */
+struct tcpb_session_set_params {
+    char unused_;
+    /* true: first forget what was set before (true or false; absent: false) */
+    bool has_reset;
+    bool reset;
+    /* of TCPConnect and TCPStartTLS (milliseconds 0..86400000) */
+    bool has_connect_timeout_ms;
+    int64_t connect_timeout_ms;
+    /* of TCPName2Addr, TCPAddr2Name, TCPGetMyAddr, and of TCPBind by a service name
+     * (milliseconds 0..86400000) */
+    bool has_lookup_timeout_ms;
+    int64_t lookup_timeout_ms;
+    /* of TCPSend (milliseconds 0..86400000) */
+    bool has_send_timeout_ms;
+    int64_t send_timeout_ms;
+    /* of TCPReceive (milliseconds 0..86400000) */
+    bool has_receive_timeout_ms;
+    int64_t receive_timeout_ms;
+    /* of TCPAccept (milliseconds 0..86400000) */
+    bool has_accept_timeout_ms;
+    int64_t accept_timeout_ms;
+    /* of TCPClose (milliseconds 0..86400000) */
+    bool has_close_timeout_ms;
+    int64_t close_timeout_ms;
+};
+
+struct tcpb_session_set_result {
+    char unused_;
+    /* what is in force now */
+    int64_t connect_timeout_ms;
+    /* what is in force now */
+    int64_t lookup_timeout_ms;
+    /* what is in force now; absent: no deadline */
+    bool has_send_timeout_ms;
+    int64_t send_timeout_ms;
+    /* what is in force now; absent: no deadline */
+    bool has_receive_timeout_ms;
+    int64_t receive_timeout_ms;
+    /* what is in force now; absent: no deadline */
+    bool has_accept_timeout_ms;
+    int64_t accept_timeout_ms;
+    /* what is in force now; absent: none but io.close_timeout */
+    bool has_close_timeout_ms;
+    int64_t close_timeout_ms;
 };
 
 /* ---- one function a method ---- */
