@@ -182,11 +182,14 @@ static int start_workers(struct app *app)
     size_t n_io = config->threads_io ? (size_t)config->threads_io : cores;
     struct dial_settings dial = {
         .stagger_ms = config->connect_stagger,
-        .keepalive_ms = config->connect_keepalive,
-        .keepalive_interval_ms = config->connect_keepalive_interval,
-        .keepalive_probes = (int)config->connect_keepalive_probes,
-        .user_timeout_ms = config->connect_user_timeout,
-        .nodelay = config->connect_nodelay,
+        .tcp =
+            {
+                .keepalive_ms = config->connect_keepalive,
+                .keepalive_interval_ms = config->connect_keepalive_interval,
+                .keepalive_probes = (int)config->connect_keepalive_probes,
+                .user_timeout_ms = config->connect_user_timeout,
+                .nodelay = config->connect_nodelay,
+            },
         .nice = (int)config->threads_dial_nice,
     };
 

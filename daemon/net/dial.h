@@ -15,20 +15,17 @@
 #include "loop/loop.h"
 #include "net/error.h"
 #include "net/stream.h"
+#include "net/tcp_options.h"
 #include "net/trust.h"
 
 struct dialers;
 struct dialer; /* one dial thread */
 
-/* How every connection is made; constant while the dialers live. 0: off / the system's default,
- * times in milliseconds. */
+/* How every connection is made; constant while the dialers live. */
 struct dial_settings {
     int64_t stagger_ms; /* RFC 8305 section 8: Connection Attempt Delay */
-    int64_t keepalive_ms, keepalive_interval_ms;
-    int keepalive_probes;
-    int64_t user_timeout_ms; /* TCP_USER_TIMEOUT (RFC 5482) */
-    bool nodelay;
-    int nice;
+    struct tcp_options tcp;
+    int nice; /* added to the threads' niceness, 0..19 */
 };
 
 struct dial {

@@ -1,42 +1,11 @@
 #include "net/dial_race.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 static int64_t now_ms(void)
 {
     return loop_clock_us() / 1000;
-}
-
-/* Seconds for the kernel, at least one when it is on. */
-static int seconds(int64_t ms)
-{
-    return ms < 1000 ? 1 : (int)(ms / 1000);
-}
-
-static int set_option(int fd, int level, int name, int value)
-{
-    return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static int set_options(int fd, const struct dial_settings *settings)
-{
-    int r = 0;
-    if (settings->nodelay)
-        r = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (r == 0 && settings->user_timeout_ms > 0)
-        r = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)settings->user_timeout_ms);
-    if (r || settings->keepalive_ms <= 0)
-        return r;
-    r = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    if (r == 0)
-        r = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(settings->keepalive_ms));
-    if (r == 0 && settings->keepalive_interval_ms > 0)
-        r = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(settings->keepalive_interval_ms));
-    if (r == 0 && settings->keepalive_probes > 0)
-        r = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, settings->keepalive_probes);
-    return r;
 }
 
 static void close_attempt(struct attempt *attempt)
@@ -131,12 +100,13 @@ static int try_connect(struct attempt *attempt, const struct address *address)
         socket(address_family(address), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (attempt->fd < 0)
         return -errno;
-    int r = set_options(attempt->fd, race->settings);
+    int r = tcp_options_set(attempt->fd, &race->settings->tcp);
     if (r)
         return r;
     if (local->n_bytes) {
         /* the port is chosen at connect(2), so that one port serves many destinations */
-        (void)set_option(attempt->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+        const int on = 1;
+        (void)setsockopt(attempt->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
         if (address_family(local) != address_family(address))
             return -EAFNOSUPPORT;
         if (bind(attempt->fd, &local->any, local->n_bytes) < 0)

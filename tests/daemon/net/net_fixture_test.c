@@ -257,7 +257,7 @@ void fixture_server_join(struct fixture_server *server)
 struct dialers *fixture_dialers(unsigned n_threads)
 {
     const struct dial_settings settings = {
-        .stagger_ms = 50, .nodelay = true, .keepalive_ms = 60000, .keepalive_probes = 3};
+        .stagger_ms = 50, .tcp = {.nodelay = true, .keepalive_ms = 60000, .keepalive_probes = 3}};
     struct dialers *dialers;
     MUST(dialers_new(&dialers, n_threads, &settings) == 0);
     return dialers;
