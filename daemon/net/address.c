@@ -130,6 +130,17 @@ bool address_equal(const struct address *a, const struct address *b)
     }
 }
 
+void address_unmap(struct address *address)
+{
+    if (address_family(address) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr))
+        return;
+    struct address v4 = {.n_bytes = sizeof(v4.v4)};
+    v4.v4.sin_family = AF_INET;
+    v4.v4.sin_port = address->v6.sin6_port;
+    memcpy(&v4.v4.sin_addr, &address->v6.sin6_addr.s6_addr[12], sizeof(v4.v4.sin_addr));
+    *address = v4;
+}
+
 int address_of_socket(int fd, struct address *ret_local, struct address *ret_remote)
 {
     struct address local = {.n_bytes = sizeof(local.v6)}, remote = {.n_bytes = sizeof(remote.v6)};

@@ -35,5 +35,8 @@ uint16_t address_port(const struct address *address);
 void address_set_port(struct address *address, uint16_t port);
 int address_family(const struct address *address); /* AF_INET, AF_INET6 or AF_UNSPEC */
 bool address_equal(const struct address *a, const struct address *b);
+/* An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) becomes the IPv4 one with the same port;
+ * others stay as they are. */
+void address_unmap(struct address *address);
 /* The two ends of a connected socket. Returns 0 or -errno. */
 NODISCARD int address_of_socket(int fd, struct address *ret_local, struct address *ret_remote);

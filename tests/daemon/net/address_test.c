@@ -90,6 +90,32 @@ TEST(address, compare)
     CHECK_INT(address_port(&none), 0);
 }
 
+static void check_unmapped(const char *text, const char *printed)
+{
+    struct address address, wanted;
+    CHECK_INT(address_parse(&address, text, 443), 0);
+    CHECK_INT(address_parse(&wanted, printed, 443), 0);
+    address_unmap(&address);
+    CHECK(address_equal(&address, &wanted));
+    CHECK_INT(address.n_bytes, wanted.n_bytes);
+}
+
+TEST(address, unmap)
+{
+    struct address none = {0};
+    check_unmapped("::ffff:192.0.2.1", "192.0.2.1");
+    check_unmapped("::ffff:0.0.0.0", "0.0.0.0");
+    check_unmapped("::ffff:255.255.255.255", "255.255.255.255");
+    check_unmapped("192.0.2.1", "192.0.2.1");
+    check_unmapped("2001:db8::1", "2001:db8::1");
+    check_unmapped("::", "::");
+    check_unmapped("::192.0.2.1", "::192.0.2.1"); /* IPv4-compatible: something else, and gone */
+    check_unmapped("::fffe:192.0.2.1", "::fffe:192.0.2.1");
+    check_unmapped("1::ffff:192.0.2.1", "1::ffff:192.0.2.1");
+    address_unmap(&none);
+    CHECK_INT(address_family(&none), AF_UNSPEC);
+}
+
 TEST(address, text_is_cut)
 {
     struct address a;

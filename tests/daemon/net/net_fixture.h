@@ -27,6 +27,12 @@ void fixture_pump(struct loop *loop, const bool *done);
 /* One iteration that does not wait. */
 void fixture_spin(struct loop *loop);
 
+/* Call body() in a child process that may change itself for good (limits, namespaces, filters): it
+ * checks with MUST(), and ends after 20 s. Returns 0, FIXTURE_SKIPPED when body() gave that, or
+ * else what went wrong. */
+enum { FIXTURE_SKIPPED = 77 };
+int fixture_child(int (*body)(void));
+
 /* A listening socket on 127.0.0.1. */
 int fixture_listen(struct address *ret_address, int backlog);
 /* Two connected TCP sockets; a non-blocking, b blocking. */

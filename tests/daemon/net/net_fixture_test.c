@@ -8,6 +8,7 @@
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* As the daemon does: OpenSSL writes with write(2). */
@@ -50,6 +51,23 @@ void fixture_pump(struct loop *loop, const bool *done)
 void fixture_spin(struct loop *loop)
 {
     uv_run(&loop->uv, UV_RUN_NOWAIT);
+}
+
+/* ---- processes ---- */
+
+int fixture_child(int (*body)(void))
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        alarm(20);
+        _exit(body());
+    }
+    while (waitpid(child, &status, 0) < 0)
+        MUST(errno == EINTR);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 /* ---- sockets ---- */
