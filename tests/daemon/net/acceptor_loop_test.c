@@ -148,6 +148,7 @@ TEST(acceptor_loop, detached_inside_on_ready)
     acceptor_detach(bench.acceptor); /* twice is fine */
     bench.detach_inside = false;
     CHECK_INT(acceptor_attach(bench.acceptor, bench.loop, on_ready, &bench), 0);
+    CHECK_INT(acceptor_listen(bench.acceptor, 5), 0);
     check_quiet(&bench); /* the interest has ended, too */
     acceptor_interest(bench.acceptor, true);
     pump(&bench);
