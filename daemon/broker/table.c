@@ -104,6 +104,16 @@ void table_release(struct table *table, uint32_t number)
     atomic_fetch_sub(&table->count, 1);
 }
 
+void table_move(struct table *table, uint32_t number, uint64_t session)
+{
+    struct shard *shard = shard_of(table, number);
+
+    ASSERT(session != 0);
+    pthread_mutex_lock(&shard->mutex);
+    map_replace(&shard->sessions, number, (void *)(uintptr_t)session);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
 int table_session(struct table *table, uint32_t number, uint64_t *ret_session)
 {
     struct shard *shard = shard_of(table, number);

@@ -22,6 +22,9 @@ enum {
     TABLE_E_NONE,     /* no such socket */
 };
 
+/* Whose a socket is while it is on offer (TCPOffer): no session has that number. */
+#define TABLE_NOBODY UINT64_MAX
+
 struct table;
 
 NODISCARD int table_new(struct table **ret_table, uint32_t max_sockets);
@@ -31,6 +34,8 @@ struct table *table_free(struct table *table);
 /* Take the next free number for a session. */
 NODISCARD int table_reserve(struct table *table, uint64_t session, uint32_t *ret_number);
 void table_release(struct table *table, uint32_t number);
+/* The socket of that number, which must be there, belongs to another session (or nobody) now. */
+void table_move(struct table *table, uint32_t number, uint64_t session);
 /* Whose is it? Returns 0 or TABLE_E_NONE. */
 NODISCARD int table_session(struct table *table, uint32_t number, uint64_t *ret_session);
 uint32_t table_count(struct table *table);

@@ -88,6 +88,14 @@ void *map_remove(struct map *map, uint64_t key)
     return value;
 }
 
+void map_replace(struct map *map, uint64_t key, void *value)
+{
+    ASSERT(map->n_used > 0 && value);
+    size_t i = find(map, key);
+    ASSERT(map->slots[i].key == key);
+    map->slots[i].value = value;
+}
+
 void *map_next(const struct map *map, size_t *position, uint64_t *ret_key)
 {
     for (; *position < map->n_slots; (*position)++) {

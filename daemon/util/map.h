@@ -30,5 +30,7 @@ void *map_get(const struct map *map, uint64_t key); /* NULL: not there */
 NODISCARD int map_put(struct map *map, uint64_t key,
                       void *value);              /* the key must be new, the value not NULL */
 void *map_remove(struct map *map, uint64_t key); /* the value it had, or NULL */
+/* Another value for a key that is there; cannot fail. */
+void map_replace(struct map *map, uint64_t key, void *value);
 /* Iterate: for (size_t i = 0; (value = map_next(map, &i, &key));). No put or remove meanwhile. */
 void *map_next(const struct map *map, size_t *position, uint64_t *ret_key);

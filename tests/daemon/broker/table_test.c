@@ -110,3 +110,21 @@ TEST(table, many_threads)
     CHECK_INT(table_count(table), 0);
     table_free(table);
 }
+
+TEST(table, moves)
+{
+    struct table *table;
+    uint32_t number;
+    uint64_t session;
+
+    CHECK_INT(table_new(&table, 2), 0);
+    CHECK_INT(table_reserve(table, 7, &number), 0);
+    table_move(table, number, TABLE_NOBODY);
+    CHECK_INT(table_session(table, number, &session), 0);
+    CHECK(session == TABLE_NOBODY);
+    table_move(table, number, 8);
+    CHECK_INT(table_session(table, number, &session), 0);
+    CHECK_INT(session, 8);
+    table_release(table, number);
+    table_free(table);
+}
