@@ -347,7 +347,7 @@ struct tcpb_socket_row {
     /* its number */
     int64_t socket;
     /* unbound, bound, listening; connecting, connected, securing, half_closed, peer_closed,
-     * ended, closing, failed */
+     * ended, closing, failed; offered */
     const char *state;
     /* the owner thread; absent: the session's unnamed thread */
     bool has_owner;
@@ -673,7 +673,7 @@ struct tcpb_tcp_block_result {
     int64_t status;
 };
 
-/* TCPSocket (not in this version): make a socket to bind and listen with */
+/* TCPSocket: make a socket to bind and listen with */
 struct tcpb_tcp_socket_params {
     char unused_;
     /* which addresses it will serve (0 any, 1 ipv4, 2 ipv6; absent: 0) */
@@ -690,7 +690,7 @@ struct tcpb_tcp_socket_result {
     int64_t socket;
 };
 
-/* TCPBind (not in this version): bind a socket to a port */
+/* TCPBind: bind a socket to a port */
 struct tcpb_tcp_bind_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -719,7 +719,7 @@ struct tcpb_tcp_bind_result {
     int64_t port;
 };
 
-/* TCPListen (not in this version): start to take connections */
+/* TCPListen: start to take connections */
 struct tcpb_tcp_listen_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -738,7 +738,7 @@ struct tcpb_tcp_listen_result {
     int64_t status;
 };
 
-/* TCPAccept (not in this version): take a waiting connection */
+/* TCPAccept: take a waiting connection */
 struct tcpb_tcp_accept_params {
     char unused_;
     /* the listening socket's number (integer 1..2147483647) */
@@ -901,7 +901,7 @@ struct tcpb_tcp_attach_result {
     bool direct;
 };
 
-/* TCPStartTLS (not in this version): turn a plain socket into TLS */
+/* TCPStartTLS: turn a plain socket into TLS */
 struct tcpb_tcp_start_tls_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -937,7 +937,7 @@ struct tcpb_tcp_start_tls_result {
     struct tcpb_tls_facts tls;
 };
 
-/* TCPTransfer (not in this version): give a socket to another thread of the session */
+/* TCPTransfer: give a socket to another thread of the session */
 struct tcpb_tcp_transfer_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -955,7 +955,7 @@ struct tcpb_tcp_transfer_result {
     int64_t status;
 };
 
-/* TCPOffer (not in this version): offer a socket to any session of the same user */
+/* TCPOffer: offer a socket to any session of the same user */
 struct tcpb_tcp_offer_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -974,7 +974,7 @@ struct tcpb_tcp_offer_result {
     const char *token;
 };
 
-/* TCPClaim (not in this version): take an offered socket */
+/* TCPClaim: take an offered socket */
 struct tcpb_tcp_claim_params {
     char unused_;
     /* what TCPOffer gave (string of 1..64 bytes) */
@@ -1158,7 +1158,7 @@ struct tcpb_rpc_discover_result {
     const char *openrpc;
 };
 
-/* Session.Open (not in this version): make the session outlive its connections */
+/* Session.Open: make the session outlive its connections */
 struct tcpb_session_open_params {
     char unused_;
     /* how long it lives after its last connection has ended (milliseconds 1..604800000) */
@@ -1173,7 +1173,7 @@ struct tcpb_session_open_result {
     int64_t session;
 };
 
-/* Session.Join (not in this version): belong to a durable session from now on */
+/* Session.Join: belong to a durable session from now on */
 struct tcpb_session_join_params {
     char unused_;
     /* what Session.Open gave (string of 1..64 bytes) */
@@ -1188,7 +1188,7 @@ struct tcpb_session_join_result {
     int64_t session;
 };
 
-/* Session.Close (not in this version): end the durable session and close its sockets */
+/* Session.Close: end the durable session and close its sockets */
 struct tcpb_session_close_params {
     char unused_;
 };
@@ -1199,7 +1199,7 @@ struct tcpb_session_close_result {
     int64_t status;
 };
 
-/* Session.Set (not in this version): deadlines for requests of the session that name none */
+/* Session.Set: deadlines for requests of the session that name none */
 struct tcpb_session_set_params {
     char unused_;
     /* true: first forget what was set before (true or false; absent: false) */
@@ -1273,6 +1273,26 @@ int tcpb_tcp_block(struct tcpb *broker, const struct tcpb_tcp_block_params *para
                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_block_result **ret_result,
                    struct tcpb_error *error);
 
+/* TCPSocket: make a socket to bind and listen with. */
+int tcpb_tcp_socket(struct tcpb *broker, const struct tcpb_tcp_socket_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_socket_result **ret_result,
+                    struct tcpb_error *error);
+
+/* TCPBind: bind a socket to a port. */
+int tcpb_tcp_bind(struct tcpb *broker, const struct tcpb_tcp_bind_params *params,
+                  struct tcpb_reply **ret_reply, const struct tcpb_tcp_bind_result **ret_result,
+                  struct tcpb_error *error);
+
+/* TCPListen: start to take connections. */
+int tcpb_tcp_listen(struct tcpb *broker, const struct tcpb_tcp_listen_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_listen_result **ret_result,
+                    struct tcpb_error *error);
+
+/* TCPAccept: take a waiting connection. */
+int tcpb_tcp_accept(struct tcpb *broker, const struct tcpb_tcp_accept_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_accept_result **ret_result,
+                    struct tcpb_error *error);
+
 /* TCPGetMyAddr: the local address of a socket or of this host. */
 int tcpb_tcp_get_my_addr(struct tcpb *broker, const struct tcpb_tcp_get_my_addr_params *params,
                          struct tcpb_reply **ret_reply,
@@ -1304,6 +1324,27 @@ int tcpb_tcp_addr2name(struct tcpb *broker, const struct tcpb_tcp_addr2name_para
                        const struct tcpb_tcp_addr2name_result **ret_result,
                        struct tcpb_error *error);
 
+/* TCPStartTLS: turn a plain socket into TLS. */
+int tcpb_tcp_start_tls(struct tcpb *broker, const struct tcpb_tcp_start_tls_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_tcp_start_tls_result **ret_result,
+                       struct tcpb_error *error);
+
+/* TCPTransfer: give a socket to another thread of the session. */
+int tcpb_tcp_transfer(struct tcpb *broker, const struct tcpb_tcp_transfer_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_tcp_transfer_result **ret_result, struct tcpb_error *error);
+
+/* TCPOffer: offer a socket to any session of the same user. */
+int tcpb_tcp_offer(struct tcpb *broker, const struct tcpb_tcp_offer_params *params,
+                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_offer_result **ret_result,
+                   struct tcpb_error *error);
+
+/* TCPClaim: take an offered socket. */
+int tcpb_tcp_claim(struct tcpb *broker, const struct tcpb_tcp_claim_params *params,
+                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_claim_result **ret_result,
+                   struct tcpb_error *error);
+
 /* Broker.Hello: who is there, what can it do. */
 int tcpb_broker_hello(struct tcpb *broker, const struct tcpb_broker_hello_params *params,
                       struct tcpb_reply **ret_reply,
@@ -1330,6 +1371,27 @@ int tcpb_broker_errors(struct tcpb *broker, const struct tcpb_broker_errors_para
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_errors_result **ret_result,
                        struct tcpb_error *error);
+
+/* Session.Open: make the session outlive its connections. */
+int tcpb_session_open(struct tcpb *broker, const struct tcpb_session_open_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_session_open_result **ret_result, struct tcpb_error *error);
+
+/* Session.Join: belong to a durable session from now on. */
+int tcpb_session_join(struct tcpb *broker, const struct tcpb_session_join_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_session_join_result **ret_result, struct tcpb_error *error);
+
+/* Session.Close: end the durable session and close its sockets. */
+int tcpb_session_close(struct tcpb *broker, const struct tcpb_session_close_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_session_close_result **ret_result,
+                       struct tcpb_error *error);
+
+/* Session.Set: deadlines for requests of the session that name none. */
+int tcpb_session_set(struct tcpb *broker, const struct tcpb_session_set_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_session_set_result **ret_result, struct tcpb_error *error);
 /* generated from proto/methods.def and proto/errors.def: end */
 
 #ifdef __GNUC__

@@ -165,6 +165,12 @@ static void fill_settings(struct app *app)
         .sockets_per_session = (uint32_t)config->limits_sockets_per_session,
         .receive_buffer = (size_t)config->limits_receive_buffer,
         .lookups = (size_t)config->limits_lookups,
+        .durable_sessions = config->limits_durable_sessions,
+        .tcp = {.keepalive_ms = config->connect_keepalive,
+                .keepalive_interval_ms = config->connect_keepalive_interval,
+                .keepalive_probes = (int)config->connect_keepalive_probes,
+                .user_timeout_ms = config->connect_user_timeout,
+                .nodelay = config->connect_nodelay},
         .connect_timeout_ms = config->connect_timeout,
         .lookup_timeout_ms = config->connect_lookup_timeout,
         .close_timeout_ms = config->io_close_timeout,
@@ -182,14 +188,7 @@ static int start_workers(struct app *app)
     size_t n_io = config->threads_io ? (size_t)config->threads_io : cores;
     struct dial_settings dial = {
         .stagger_ms = config->connect_stagger,
-        .tcp =
-            {
-                .keepalive_ms = config->connect_keepalive,
-                .keepalive_interval_ms = config->connect_keepalive_interval,
-                .keepalive_probes = (int)config->connect_keepalive_probes,
-                .user_timeout_ms = config->connect_user_timeout,
-                .nodelay = config->connect_nodelay,
-            },
+        .tcp = app->shared.settings.tcp,
         .nice = (int)config->threads_dial_nice,
     };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/socket_move.h"
 #include "broker/stats.h"
 
 int session_new(struct session **ret_session, uint64_t id, struct socket_room *room)
@@ -15,6 +16,8 @@ int session_new(struct session **ret_session, uint64_t id, struct socket_room *r
     session->id = id;
     session->room = room;
     session->sockets = MAP_INIT;
+    session->deadlines = SESSION_DEADLINES_NONE;
+    list_init(&session->members);
     *ret_session = session;
     return 0;
 }
@@ -32,24 +35,30 @@ struct session *session_end(struct session *session)
         session_socket_free(session, socket, false);
     }
     map_deinit(&session->sockets);
-    ASSERT(session->n_held == 0);
+    timers_stop(&session->room->loop->timers, &session->lease);
+    ASSERT(session->n_held == 0 && list_empty(&session->members) && session->n_guests == 0);
     free(session);
     return NULL;
 }
 
-int session_socket_new(struct session *session, const struct label *owner, const char *hostname,
-                       struct socket **ret_socket)
+static bool is_full(const struct session *session)
+{
+    return session->sockets.n_used + session->n_offered >= session->max_sockets;
+}
+
+int session_socket_new(struct session *session, enum socket_state state, const struct label *owner,
+                       const char *hostname, struct socket **ret_socket)
 {
     uint32_t number;
     struct socket *socket;
 
     ASSERT_OWNER(session->room->loop);
-    if (session->sockets.n_used >= session->max_sockets)
+    if (is_full(session))
         return SESSION_E_FULL;
     int r = table_reserve(session->room->table, session->id, &number);
     if (r)
         return r == TABLE_E_FULL ? SESSION_E_ALL_FULL : r;
-    r = socket_new(&socket, session, session->room, number, owner, hostname);
+    r = socket_new(&socket, session, number, state, owner, hostname);
     if (r) {
         table_release(session->room->table, number);
         return r;
@@ -91,6 +100,49 @@ int session_socket(struct session *session, uint32_t number, const struct label 
     return table_session(session->room->table, number, &owner) ? SESSION_E_NONE : SESSION_E_FOREIGN;
 }
 
+enum socket_outcome session_yield(struct session *session, struct socket **moved)
+{
+    struct socket *socket = *moved;
+
+    ASSERT_OWNER(session->room->loop);
+    enum socket_outcome outcome = socket_export(socket);
+    if (outcome != SOCKET_OK)
+        return outcome;
+    void *removed = map_remove(&session->sockets, socket->number);
+    ASSERT(removed == socket);
+    table_move(session->room->table, socket->number, TABLE_NOBODY);
+    session->n_offered++;
+    return SOCKET_OK;
+}
+
+void session_offer_ended(struct session *session)
+{
+    ASSERT_OWNER(session->room->loop);
+    ASSERT(session->n_offered > 0);
+    session->n_offered--;
+}
+
+int session_adopt(struct session *session, struct socket **moved, const struct label *owner)
+{
+    struct socket *socket = *moved;
+
+    ASSERT_OWNER(session->room->loop);
+    if (is_full(session))
+        return SESSION_E_FULL;
+    int r = map_put(&session->sockets, socket->number, socket);
+    if (r)
+        return r;
+    r = socket_import(socket, session);
+    if (r) {
+        (void)map_remove(&session->sockets, socket->number);
+        return r;
+    }
+    table_move(session->room->table, socket->number, session->id);
+    socket->owner = *owner;
+    *moved = NULL;
+    return 0;
+}
+
 int session_hold(struct session *session, size_t n)
 {
     if (n > session->max_held - session->n_held)
@@ -103,19 +155,4 @@ void session_unhold(struct session *session, size_t n)
 {
     ASSERT(n <= session->n_held);
     session->n_held -= n;
-}
-
-void session_pause(struct session *session, bool paused)
-{
-    ASSERT_OWNER(session->room->loop);
-    if (session->paused == paused)
-        return;
-    session->paused = paused;
-    if (paused)
-        return;
-    /* serving a receive may close nothing and free nothing here: on_done only writes answers */
-    struct socket *socket;
-    size_t position = 0;
-    while ((socket = map_next(&session->sockets, &position, NULL)))
-        socket_poke(socket);
 }

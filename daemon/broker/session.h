@@ -1,12 +1,12 @@
 #pragma once
 /*
- * session: whose sockets these are. One client connection has one session; it lives on one io
- * thread.
+ * session: whose sockets these are. It lives on one io thread, and so do the connections that
+ * belong to it (rpc/sessions.h keeps them, and what makes a session outlive them).
  *
  * Threads:   its io thread only (asserted).
  * Ownership: the session owns its sockets. session_end() closes them all.
  * Errors:    SESSION_E_*, -ENOMEM.
- * Limits:    max_sockets; held bytes are counted here (session_hold()).
+ * Limits:    max_sockets, those on offer included; held bytes are counted here (session_hold()).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "broker/socket.h"
+#include "broker/token.h"
 #include "util/map.h"
 
 enum {
@@ -25,9 +26,15 @@ enum {
     SESSION_E_HELD,      /* the session's limit of held bytes */
 };
 
+/* Deadlines of requests that name none, in milliseconds; -1: the configuration's, or none. */
+struct session_deadlines {
+    int64_t connect, lookup, send, receive, accept, close;
+};
+#define SESSION_DEADLINES_NONE ((struct session_deadlines){-1, -1, -1, -1, -1, -1})
+
 struct session {
     uint64_t id; /* from 1, never used again */
-    uid_t uid;
+    uid_t uid;   /* these three: of the client that began it; the others have the same uid */
     gid_t gid;
     pid_t pid;
     struct socket_room *room;
@@ -35,7 +42,15 @@ struct session {
     size_t max_held;
     size_t n_held;      /* bytes of running requests */
     struct map sockets; /* number -> struct socket */
-    bool paused;        /* the client does not read its answers: receives wait */
+    size_t n_offered;   /* sockets on offer */
+    struct session_deadlines deadlines;
+    /* kept by the layer above */
+    struct list members; /* its connections */
+    size_t n_guests;     /* connections on their way here */
+    bool durable;        /* it outlives its connections, by lease_ms */
+    int64_t lease_ms;
+    struct timer lease; /* runs while it is durable, so that starting it anew cannot fail */
+    struct token token; /* durable: who has it may join */
 };
 
 NODISCARD int session_new(struct session **ret_session, uint64_t id, struct socket_room *room);
@@ -43,15 +58,26 @@ NODISCARD int session_new(struct session **ret_session, uint64_t id, struct sock
  * them) and free. */
 struct session *session_end(struct session *session);
 
-NODISCARD int session_socket_new(struct session *session, const struct label *owner,
-                                 const char *hostname, struct socket **ret_socket);
+/* state: UNBOUND or CONNECTING; hostname: NULL is fine. Returns 0, SESSION_E_FULL or _ALL_FULL,
+ * -ENOMEM. */
+NODISCARD int session_socket_new(struct session *session, enum socket_state state,
+                                 const struct label *owner, const char *hostname,
+                                 struct socket **ret_socket);
 /* The number is gone after this. tell: parked operations end with SOCKET_E_CLOSING. */
 void session_socket_free(struct session *session, struct socket *socket, bool tell);
 /* By number, for a thread of this session. */
 NODISCARD int session_socket(struct session *session, uint32_t number, const struct label *thread,
                              struct socket **ret_socket);
 
+/* Give a socket away: at rest it is the caller's, and its number nobody's (TABLE_NOBODY). Its place
+ * in the session's limit is kept until session_offer_ended(). SOCKET_OK, or as socket_export(). */
+NODISCARD enum socket_outcome session_yield(struct session *session, struct socket **socket);
+void session_offer_ended(struct session *session);
+/* Take a socket at rest, for that thread. Returns 0, SESSION_E_FULL, or -errno; it is the caller's
+ * still then. */
+NODISCARD int session_adopt(struct session *session, struct socket **socket,
+                            const struct label *owner);
+
 /* Account n bytes of a running request. Returns 0 or SESSION_E_HELD. */
 NODISCARD int session_hold(struct session *session, size_t n);
 void session_unhold(struct session *session, size_t n);
-void session_pause(struct session *session, bool paused);

@@ -7,20 +7,27 @@
 
 #include "broker/session.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_listen.h"
+#include "broker/socket_move.h"
+#include "net/acceptor.h"
 #include "util/log.h"
 
 static const char *const state_names[] = {
-    [SOCKET_CONNECTING] = "connecting",
-    [SOCKET_OPEN] = "open",
-    [SOCKET_CLOSING] = "closing",
-    [SOCKET_FAILED] = "failed",
+    [SOCKET_UNBOUND] = "unbound",     [SOCKET_BOUND] = "bound",
+    [SOCKET_LISTENING] = "listening", [SOCKET_CONNECTING] = "connecting",
+    [SOCKET_OPEN] = "open",           [SOCKET_SECURING] = "securing",
+    [SOCKET_CLOSING] = "closing",     [SOCKET_FAILED] = "failed",
 };
 
 void socket_set_state(struct socket *socket, enum socket_state state)
 {
     static const unsigned allowed[] = {
+        [SOCKET_UNBOUND] = 1U << SOCKET_BOUND,
+        [SOCKET_BOUND] = 1U << SOCKET_LISTENING,
+        [SOCKET_LISTENING] = 0,
         [SOCKET_CONNECTING] = 1U << SOCKET_OPEN,
-        [SOCKET_OPEN] = 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
+        [SOCKET_OPEN] = 1U << SOCKET_SECURING | 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
+        [SOCKET_SECURING] = 1U << SOCKET_OPEN | 1U << SOCKET_FAILED,
         [SOCKET_CLOSING] = 1U << SOCKET_FAILED,
         [SOCKET_FAILED] = 0,
     };
@@ -56,21 +63,49 @@ const char *socket_state_text(const struct socket *socket)
     return socket->receiving == RECEIVING_OPEN ? "half_closed" : "ended";
 }
 
-int socket_new(struct socket **ret_socket, struct session *session, struct socket_room *room,
-               uint32_t number, const struct label *owner, const char *hostname)
+const struct address *socket_local(const struct socket *socket)
 {
-    ASSERT_OWNER(room->loop);
+    if (socket->stream)
+        return stream_local(socket->stream);
+    if (socket->acceptor)
+        return acceptor_local(socket->acceptor);
+    if (socket->connection)
+        return &socket->connection->local;
+    return socket->secure ? &socket->secure->local : NULL;
+}
+
+const struct address *socket_remote(const struct socket *socket)
+{
+    if (socket->stream)
+        return stream_remote(socket->stream);
+    if (socket->connection)
+        return &socket->connection->remote;
+    return socket->secure ? &socket->secure->remote : NULL;
+}
+
+const struct tls_facts *socket_tls(const struct socket *socket)
+{
+    if (socket->stream)
+        return stream_tls(socket->stream);
+    return socket->connection ? socket->connection->facts : NULL;
+}
+
+int socket_new(struct socket **ret_socket, struct session *session, uint32_t number,
+               enum socket_state state, const struct label *owner, const char *hostname)
+{
+    ASSERT_OWNER(session->room->loop);
+    ASSERT(state == SOCKET_UNBOUND || state == SOCKET_CONNECTING);
     struct socket *socket = calloc(1, sizeof(*socket));
     if (!socket)
         return -ENOMEM;
     socket->number = number;
-    socket->state = SOCKET_CONNECTING;
+    socket->state = state;
     socket->session = session;
-    socket->room = room;
+    socket->room = session->room;
     socket->owner = *owner;
     socket->born_us = loop_clock_us();
-    socket->hostname = strdup(hostname);
-    if (!socket->hostname) {
+    socket->hostname = hostname ? strdup(hostname) : NULL;
+    if (hostname && !socket->hostname) {
         free(socket);
         return -ENOMEM;
     }
@@ -79,47 +114,73 @@ int socket_new(struct socket **ret_socket, struct session *session, struct socke
     return 0;
 }
 
-/* One line per connection: who, where to, how much, how long. */
+/* One line per connection and per listening socket: who, where to, how much, how long. */
 static void log_end(const struct socket *socket)
 {
-    char address[ADDRESS_TEXT_MAX];
+    char address[ADDRESS_TEXT_MAX] = "unknown";
+    const struct session *session = socket->session;
+    const struct tls_facts *tls = socket_tls(socket);
+    const struct address *remote = socket_remote(socket), *end = remote;
+    bool serves = socket->acceptor != NULL;
 
-    if (!socket->stream || !log_enabled(LOG_INFO_))
+    if (serves)
+        end = socket_local(socket);
+    if ((!end && !socket->own_error) || !log_enabled(LOG_INFO_))
         return;
-    const struct tls_facts *tls = stream_tls(socket->stream);
-    log_info("socket %u closed: session %llu uid %u pid %d host %s address %s port %u tls %s%s in "
+    if (end)
+        (void)address_text(end, address, sizeof(address));
+    log_info("socket %u closed: session %llu uid %u pid %d %s%s%s %s port %u tls %s%s in "
              "%llu out %llu ms %lld "
              "state %s%s%s",
-             socket->number, (unsigned long long)socket->session->id,
-             (unsigned)socket->session->uid, (int)socket->session->pid, socket->hostname,
-             address_text(stream_remote(socket->stream), address, sizeof(address)),
-             (unsigned)address_port(stream_remote(socket->stream)), tls ? tls->version : "no",
+             socket->number, (unsigned long long)(session ? session->id : 0),
+             session ? (unsigned)session->uid : 0, session ? (int)session->pid : 0,
+             socket->hostname ? "host " : "", socket->hostname ? socket->hostname : "",
+             socket->hostname ? " address"
+             : serves         ? "serving"
+                              : "accepted from",
+             address, end ? (unsigned)address_port(end) : 0, tls ? tls->version : "no",
              tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
              (unsigned long long)socket->bytes_out,
              (long long)(loop_clock_us() - socket->born_us) / 1000, socket_state_text(socket),
              socket_error(socket)->library[0] ? ": " : "", socket_error(socket)->library);
 }
 
+/* End whatever is parked but a close, which is the caller's business. */
+static void end_parked(struct socket *socket)
+{
+    socket_end_sends(socket, SOCKET_E_CLOSING);
+    socket_end_receive(socket, SOCKET_E_CLOSING);
+    socket_end_accept(socket, SOCKET_E_CLOSING);
+    if (socket->secure) {
+        struct socket_secure *secure = socket->secure;
+        socket->secure = NULL;
+        secure->on_done(secure, SOCKET_E_CLOSING);
+    }
+}
+
 struct socket *socket_free(struct socket *socket, bool tell)
 {
     if (!socket)
         return NULL;
-    ASSERT_OWNER(socket->room->loop);
-    if (tell) {
-        socket_end_sends(socket, SOCKET_E_CLOSING);
-        socket_end_receive(socket, SOCKET_E_CLOSING);
+    if (socket->room) {
+        ASSERT_OWNER(socket->room->loop);
+        timers_stop(&socket->room->loop->timers, &socket->close_timer);
     }
     log_end(socket);
-    timers_stop(&socket->room->loop->timers, &socket->close_timer);
+    if (tell)
+        end_parked(socket);
     socket->stream = stream_free(socket->stream, socket->state == SOCKET_OPEN);
+    socket->acceptor = acceptor_free(socket->acceptor);
+    socket->connection = connection_free(socket->connection);
     socket_drop_buffer(socket);
+    free(socket->own_error);
     free(socket->carry);
     free(socket->hostname);
     free(socket);
     return NULL;
 }
 
-static void on_ready(void *context, unsigned ready)
+void socket_on_ready(void *context, unsigned ready)
 {
     struct socket *socket = context;
 
@@ -134,7 +195,7 @@ int socket_connect(struct socket *socket, struct connection **connection)
 {
     ASSERT_OWNER(socket->room->loop);
     ASSERT(socket->state == SOCKET_CONNECTING);
-    int r = stream_import(&socket->stream, connection, socket->room->loop, on_ready, socket);
+    int r = stream_import(&socket->stream, connection, socket->room->loop, socket_on_ready, socket);
     if (r)
         return r;
     socket_set_state(socket, SOCKET_OPEN);
@@ -281,16 +342,18 @@ bool socket_proceed_close(struct socket *socket)
 
 static enum socket_outcome close_abort(struct socket *socket)
 {
-    socket_end_sends(socket, SOCKET_E_CLOSING);
-    socket_end_receive(socket, SOCKET_E_CLOSING);
+    log_end(socket);
+    end_parked(socket);
     if (socket->close) {
         /* the close that is overtaken must not free what this one frees */
         struct socket_close *overtaken = socket->close;
         socket->close = NULL;
         overtaken->on_done(overtaken, SOCKET_E_CLOSING);
     }
-    log_end(socket);
     socket->stream = stream_abort(socket->stream);
+    free(socket->own_error); /* told: socket_free() has no more to say */
+    socket->own_error = NULL;
+    socket->error = NULL;
     return SOCKET_OK;
 }
 
@@ -348,9 +411,11 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
     close->n_discarded = 0;
     if (socket->state == SOCKET_CONNECTING)
         return SOCKET_E_NOT_CONNECTED;
+    if (socket->state <= SOCKET_LISTENING) /* nothing is under way: it just goes */
+        return close->option == SOCKET_CLOSE_PARTIAL ? SOCKET_E_NOT_CONNECTED : SOCKET_OK;
     if (close->option == SOCKET_CLOSE_ABORT)
         return close_abort(socket);
-    if (socket->close)
+    if (socket->close || socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
     return close->option == SOCKET_CLOSE_PARTIAL ? close_partial(socket, close)
                                                  : close_complete(socket, close);

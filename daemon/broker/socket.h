@@ -1,16 +1,18 @@
 #pragma once
 /*
- * socket: one connection of a session: its number, its owner thread, its stream, and the operations
+ * socket: one socket of a session: its number, its owner thread, its stream, and the operations
  * that run on it. All operations are tried at once; what cannot be finished is parked here and
- * completed by its on_done.
+ * completed by its on_done. Sending, receiving and closing are here; binding, listening and
+ * accepting in socket_listen.h; what takes a socket or its connection elsewhere in socket_move.h.
  *
  * Threads:   the io thread of its session only (asserted).
- * Ownership: a socket belongs to its session from socket_new() to socket_release() or
- * session_end(). A parked operation belongs to the socket until its on_done is called or it is
- * withdrawn; its data is the caller's and must live as long. Errors:    SOCKET_E_*. on_done is
- * never called before the starting call has returned. Limits:    one receive and one close at a
- * time; sends are queued in order. Read-ahead is bounded by the setting, or by the receive that
- * waits when that needs more.
+ * Ownership: a socket belongs to its session from socket_new() to session_socket_free(), to
+ * session_end(), or to session_yield(), after which it is at rest and whoever holds it owns it. A
+ * parked operation belongs to the socket until its on_done is called or it is withdrawn; its data
+ * is the caller's and must live as long.
+ * Errors:    SOCKET_E_*. on_done is never called before the starting call has returned.
+ * Limits:    one receive, accept and close at a time; sends are queued in order. Read-ahead is
+ * bounded by the setting, or by the receive that waits when that needs more.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,22 +27,30 @@
 
 struct session;
 struct socket;
+struct acceptor;
+struct socket_accept;
+struct socket_secure;
 
 /* What all sockets of one io thread share. */
 struct socket_room {
     struct loop *loop;
     struct table *table;
-    size_t receive_buffer; /* bytes read ahead per socket */
+    const struct tcp_options *tcp; /* of accepted connections */
+    size_t receive_buffer;         /* bytes read ahead per socket */
     int64_t close_timeout_ms;
     char *scratch; /* what is read goes here first, so idle sockets have no buffer */
     size_t n_scratch;
 };
 
 enum socket_state {
+    SOCKET_UNBOUND, /* a number only, to be bound */
+    SOCKET_BOUND,
+    SOCKET_LISTENING,
     SOCKET_CONNECTING, /* number reserved, no stream yet */
     SOCKET_OPEN,
-    SOCKET_CLOSING, /* complete close under way */
-    SOCKET_FAILED,  /* socket_error() tells; unread bytes may be left */
+    SOCKET_SECURING, /* its connection is on a dial thread, for a TLS handshake */
+    SOCKET_CLOSING,  /* complete close under way */
+    SOCKET_FAILED,   /* socket_error() tells; unread bytes may be left */
 };
 
 /* The two directions of an open socket are independent of each other. */
@@ -60,7 +70,8 @@ enum socket_outcome {
     SOCKET_E_PARKED,        /* not an error: on_done will follow */
     SOCKET_E_AGAIN,         /* non-blocking, nothing can be done now */
     SOCKET_E_BUSY,          /* one of that kind is running */
-    SOCKET_E_NOT_CONNECTED, /* still connecting */
+    SOCKET_E_NOT_CONNECTED, /* still connecting, or a socket that never will be */
+    SOCKET_E_STATE,         /* not possible in this state: socket_state_text() */
     SOCKET_E_SHUT_DOWN,     /* sending was ended */
     SOCKET_E_CLOSING, /* a complete close is under way; also how operations end that it overtakes */
     SOCKET_E_FAILED,  /* socket_error() */
@@ -70,6 +81,10 @@ enum socket_outcome {
     SOCKET_E_NO_ROOM,       /* receive: the next character does not fit */
     SOCKET_E_NO_HALF_CLOSE, /* close: TLS 1.2 */
     SOCKET_E_CUT,           /* send: close_timeout passed while it waited */
+    SOCKET_E_SECURE,        /* start TLS: it speaks TLS already */
+    SOCKET_E_UNREAD,        /* start TLS: bytes of the plain phase are unread */
+    SOCKET_E_PEER_ENDED,    /* start TLS: the peer ended sending */
+    SOCKET_E_LIMIT,         /* accept: socket_accept.limit tells which */
     SOCKET_E_NO_MEMORY,
 };
 
@@ -83,6 +98,7 @@ struct socket_send {
 
 struct socket_receive {
     struct receive_wish wish;
+    const bool *held_up; /* it waits while this is true; then socket_poke(). NULL: never */
     const char *data; /* SOCKET_OK: the bytes; socket_consume() takes them, within on_done or right
                          after SOCKET_OK */
     size_t n_data;
@@ -110,14 +126,20 @@ struct socket {
     struct socket_room *room;
     struct label owner;
     bool non_blocking;     /* TCPBlock */
-    struct stream *stream; /* NULL: connecting */
-    char *hostname;        /* as asked for */
+    struct stream *stream; /* NULL: not connected, or securing, or failed while that */
+    char *hostname;        /* as asked for; NULL: accepted, or never connects */
     uint64_t bytes_in, bytes_out;
     int64_t born_us;
     /* inside */
     struct list sends;
     struct socket_receive *receive;
     struct socket_close *close;
+    struct socket_accept *accept;
+    struct socket_secure *secure;
+    int family;                    /* UNBOUND: AF_UNSPEC, AF_INET or AF_INET6 */
+    struct acceptor *acceptor;     /* BOUND, LISTENING */
+    struct connection *connection; /* at rest: what the stream was */
+    bool quiet;                    /* nothing is delivered at the moment */
     struct timer close_timer;
     char *buffer; /* read ahead, not yet taken: buffer[start..end) */
     size_t start, end, capacity;
@@ -127,13 +149,14 @@ struct socket {
     char *carry;      /* TLS: bytes of a withdrawn send that the record under way already has */
     size_t n_carry, n_carried;
     uint64_t close_mark;           /* bytes_out when the close timer was started */
-    const struct net_error *error; /* FAILED: the stream's, or a constant */
+    const struct net_error *error; /* FAILED: the stream's, a constant, or own_error */
+    struct net_error *own_error;
 };
 
-/* Made by session_socket_new() only; reserve: the number, from the table. */
-NODISCARD int socket_new(struct socket **ret_socket, struct session *session,
-                         struct socket_room *room, uint32_t number, const struct label *owner,
-                         const char *hostname);
+/* Made by session_socket_new() only; number: from the table; state: UNBOUND or CONNECTING;
+ * hostname: NULL is fine. */
+NODISCARD int socket_new(struct socket **ret_socket, struct session *session, uint32_t number,
+                         enum socket_state state, const struct label *owner, const char *hostname);
 /* Close whatever is open, complete what is parked with `outcome` when tell is true (else silently
  * dropped), free. Called by session_socket_free(). */
 struct socket *socket_free(struct socket *socket, bool tell);
@@ -157,10 +180,16 @@ void socket_withdraw_close(struct socket *socket, struct socket_close *close);
 
 /* Take n of the bytes offered. */
 void socket_consume(struct socket *socket, size_t n);
-/* The session takes answers again: see whether a parked receive can be served. */
+/* A receive is not held up any more: see whether it can be served. */
 void socket_poke(struct socket *socket);
 
 const struct net_error *socket_error(const struct socket *socket);
-/* connecting, connected, half_closed, peer_closed, ended, closing or failed: as Broker.List has it.
+/* Its own and its peer's address; NULL: it has none. */
+const struct address *socket_local(const struct socket *socket);
+const struct address *socket_remote(const struct socket *socket);
+/* NULL: plain, or not connected. */
+const struct tls_facts *socket_tls(const struct socket *socket);
+/* unbound, bound, listening, connecting, securing, connected, half_closed, peer_closed, ended,
+ * closing or failed: as Broker.List has it.
  */
 const char *socket_state_text(const struct socket *socket);

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * socket_internal: what socket.c (life, states, closing) and socket_io.c (sending, receiving) need
- * of each other.
+ * socket_internal: what socket.c (life, states, closing), socket_io.c (sending, receiving),
+ * socket_listen.c and socket_move.c need of each other.
  *
  * Threads: as socket.h.
  */
@@ -20,9 +20,15 @@ void socket_update_interest(struct socket *socket);
 bool socket_fail(struct socket *socket, const struct net_error *error);
 bool socket_fail_memory(struct socket *socket);
 
-/* End all parked sends, the parked receive. */
+/* End all parked sends, the parked receive, the parked accept. */
 void socket_end_sends(struct socket *socket, enum socket_outcome outcome);
 void socket_end_receive(struct socket *socket, enum socket_outcome outcome);
+void socket_end_accept(struct socket *socket, int r);
+
+/* What the stream reports; context is the socket. */
+void socket_on_ready(void *context, unsigned ready);
+/* What the acceptor reports. */
+void socket_on_acceptable(void *context);
 
 /* Write what is queued; true: the socket is gone. */
 NODISCARD bool socket_pump_sends(struct socket *socket);

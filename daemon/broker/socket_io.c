@@ -85,12 +85,14 @@ enum socket_outcome socket_send(struct socket *socket, struct socket_send *send)
 {
     ASSERT_OWNER(socket->room->loop);
     send->n_sent = 0;
-    if (socket->state == SOCKET_CONNECTING)
+    if (socket->state <= SOCKET_CONNECTING)
         return SOCKET_E_NOT_CONNECTED;
     if (socket->state == SOCKET_FAILED)
         return SOCKET_E_FAILED;
     if (socket->state == SOCKET_CLOSING)
         return SOCKET_E_CLOSING;
+    if (socket->state == SOCKET_SECURING)
+        return SOCKET_E_BUSY;
     if (socket->sending != SENDING_OPEN)
         return SOCKET_E_SHUT_DOWN;
     /* a secure socket always sends as if blocking */
@@ -248,7 +250,8 @@ void socket_end_receive(struct socket *socket, enum socket_outcome outcome)
 void socket_poke(struct socket *socket)
 {
     ASSERT_OWNER(socket->room->loop);
-    if (!socket->receive || socket->session->paused)
+    struct socket_receive *receive = socket->receive;
+    if (!receive || socket->quiet || (receive->held_up && *receive->held_up))
         return;
     enum socket_outcome outcome = judge(socket, socket->receive);
     if (outcome != SOCKET_E_PARKED)
@@ -364,11 +367,11 @@ static void fill(struct socket *socket)
 enum socket_outcome socket_receive(struct socket *socket, struct socket_receive *receive)
 {
     ASSERT_OWNER(socket->room->loop);
-    if (socket->state == SOCKET_CONNECTING)
+    if (socket->state <= SOCKET_CONNECTING)
         return SOCKET_E_NOT_CONNECTED;
     if (socket->state == SOCKET_CLOSING)
         return SOCKET_E_CLOSING;
-    if (socket->receive)
+    if (socket->receive || socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
     enum socket_outcome outcome = judge(socket, receive);
     if (outcome != SOCKET_E_PARKED)
@@ -376,10 +379,9 @@ enum socket_outcome socket_receive(struct socket *socket, struct socket_receive 
     if (socket->non_blocking || stream_pending(socket->stream)) {
         struct socket_receive *const parked = receive;
         socket->receive = parked; /* so that the buffer may grow to what it needs */
-        bool paused = socket->session->paused;
-        socket->session->paused = true; /* and nothing is delivered from inside here */
+        socket->quiet = true;     /* and nothing is delivered from inside here */
         fill(socket);
-        socket->session->paused = paused;
+        socket->quiet = false;
         socket->receive = NULL;
         outcome = judge(socket, receive);
         socket_update_interest(socket);

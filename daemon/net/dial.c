@@ -83,7 +83,7 @@ static void fail(struct dial *dial, enum net_stage stage, enum net_cause cause, 
 static enum net_stage stage_of(const struct dial *dial)
 {
     const struct job *job = dial->race;
-    return job && job->connection ? NET_STAGE_TLS : NET_STAGE_CONNECT;
+    return dial->upgrade || (job && job->connection) ? NET_STAGE_TLS : NET_STAGE_CONNECT;
 }
 
 static void on_cancel(struct mail *mail)
@@ -214,11 +214,11 @@ static bool refuse(struct dial *dial)
     const char *words = NULL;
 
     if (dial->dialer->stopping) {
-        fail(dial, NET_STAGE_CONNECT, NET_CANCELLED, 0);
+        fail(dial, stage_of(dial), NET_CANCELLED, 0);
         return true;
     }
     if (ms_left(dial) == 0) {
-        fail(dial, NET_STAGE_CONNECT, NET_TIMED_OUT, 0);
+        fail(dial, stage_of(dial), NET_TIMED_OUT, 0);
         return true;
     }
     if (!dial->secure)
@@ -259,6 +259,13 @@ static void on_work(struct mail *mail)
     if (timers_start(&dialer->loop->timers, &job->deadline, (uint64_t)ms_left(dial), on_deadline) <
         0) {
         fail(dial, NET_STAGE_CONNECT, NET_SYSTEM, ENOMEM);
+        return;
+    }
+    if (dial->upgrade) {
+        job->connected_us = job->started_us;
+        job->connection = dial->upgrade;
+        dial->upgrade = NULL;
+        start_handshake(job);
         return;
     }
     job->racing = true;
@@ -309,6 +316,7 @@ struct dial *dial_free(struct dial *dial)
     if (!dial)
         return NULL;
     connection_free(dial->connection);
+    connection_free(dial->upgrade);
     free(dial->addresses);
     trust_unref(dial->trust);
     free(dial);

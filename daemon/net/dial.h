@@ -1,8 +1,8 @@
 #pragma once
 /*
- * dial: making connections. A struct dial is a job that travels: io thread -> dial thread (racing
- * the addresses by RFC 8305, TCP, TLS handshake, verification) -> io thread, carrying a struct
- * connection or a struct net_error back.
+ * dial: making connections, or making one secure. A struct dial is a job that travels: io thread ->
+ * dial thread (racing the addresses by RFC 8305, TCP, TLS handshake, verification) -> io thread,
+ * carrying a struct connection or a struct net_error back.
  *
  * Threads:   dialer_post() and dial_cancel(): any thread (dial_cancel() only by the one that posted
  * it and has not got it back). dialers_new/stop/free: control thread. What happens in between runs
@@ -44,6 +44,9 @@ struct dial {
     unsigned char alpn[256]; /* wire form: length-prefixed names (RFC 7301 section 3.1) */
     size_t n_alpn;
     struct trust *trust; /* a reference; secure only */
+    /* for starting TLS on a connection that is there: nothing is dialled, the addresses are not
+     * needed; owned, lost when the handshake fails */
+    struct connection *upgrade;
     /* what came of it */
     struct connection *connection; /* owned; taken by the receiver */
     struct net_error error;

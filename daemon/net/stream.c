@@ -103,6 +103,21 @@ int stream_read(struct stream *stream, void *buffer, size_t n, size_t *ret_n)
     return r;
 }
 
+int stream_peek(const struct stream *stream)
+{
+    char byte;
+    ssize_t n;
+
+    ASSERT_OWNER(stream->loop);
+    ASSERT(!stream->connection->tls);
+    do
+        n = recv(stream->connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        return 0;
+    return n == 0 ? STREAM_E_END : STREAM_E_AGAIN;
+}
+
 bool stream_pending(const struct stream *stream)
 {
     ASSERT_OWNER(stream->loop);

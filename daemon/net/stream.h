@@ -82,6 +82,9 @@ NODISCARD int stream_read(struct stream *stream, void *buffer, size_t n, size_t 
  * failure was found behind the data. stream_interest(READABLE) while it is true, and a short read
  * that leaves it true, bring on_ready. */
 bool stream_pending(const struct stream *stream);
+/* Has the peer sent something that was not read yet? Plain streams only. 0: bytes; STREAM_E_AGAIN:
+ * nothing; STREAM_E_END: its end. Nothing is taken, and an error is left for the next call. */
+NODISCARD int stream_peek(const struct stream *stream);
 /* Write up to n bytes; *ret_n may be less than n. Returns 0 with *ret_n > 0, or STREAM_E_AGAIN
  * (*ret_n 0), STREAM_E_FAILED. After a write on TLS that took less than n, the next one must begin
  * with the bytes not taken (they may have moved) and be no shorter; until all is taken, shutdown,

@@ -8,6 +8,7 @@
 
 #include "broker/stats.h"
 #include "rpc/request.h"
+#include "rpc/sessions.h"
 #include "util/log.h"
 
 enum {
@@ -24,14 +25,17 @@ static void mark_dirty(struct client *client)
         list_append(&client->io->dirty, &client->dirty);
 }
 
+/* May its lines be looked at now? */
+static bool takes_lines(const struct client *client)
+{
+    return !client->paused && !client->joining && !client->doomed;
+}
+
 static void update_watch(struct client *client)
 {
     unsigned events = 0;
 
-    if (client->state != CLIENT_ENDED)
-        events |= client->paused ? WATCH_HANGUP : WATCH_READABLE;
-    else
-        events |= WATCH_HANGUP;
+    events |= client->state != CLIENT_ENDED && takes_lines(client) ? WATCH_READABLE : WATCH_HANGUP;
     if (client->out.n_data > 0)
         events |= WATCH_WRITABLE;
     int r = watch_set(client->watch, events);
@@ -40,7 +44,7 @@ static void update_watch(struct client *client)
 
 int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid)
 {
-    const struct rpc_settings *settings = &io->shared->settings;
+    struct session *session = NULL;
 
     ASSERT_OWNER(io->loop);
     struct client *client = calloc(1, sizeof(*client));
@@ -50,30 +54,28 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     }
     client->io = io;
     client->fd = fd;
+    client->uid = uid;
+    client->pid = pid;
     list_init(&client->requests);
     list_init(&client->dirty);
-    frame_init(&client->frame, settings->line);
-    int r =
-        session_new(&client->session, atomic_fetch_add(&io->shared->next_session, 1), &io->room);
+    frame_init(&client->frame, io->shared->settings.line);
+    int r = sessions_begin(io, uid, gid, pid, &session);
     if (r == 0)
         r = watch_new(&client->watch, io->loop, fd, on_event, client);
     if (r) {
-        session_end(client->session);
+        if (session)
+            sessions_release(session);
         frame_deinit(&client->frame);
         close(fd);
         free(client);
         return r;
     }
-    client->session->uid = uid;
-    client->session->gid = gid;
-    client->session->pid = pid;
-    client->session->max_sockets = settings->sockets_per_session;
-    client->session->max_held = settings->held_bytes;
+    sessions_enter(session, client);
     list_append(&io->clients, &client->link);
     stats_count(clients);
     stats_count(clients_total);
-    log_info("session %llu opened: uid %u pid %d", (unsigned long long)client->session->id,
-             (unsigned)uid, (int)pid);
+    log_info("session %llu opened: uid %u pid %d", (unsigned long long)session->id, (unsigned)uid,
+             (int)pid);
     update_watch(client);
     *ret_client = client;
     return 0;
@@ -89,13 +91,14 @@ void client_end(struct client *client, const char *why)
         return;
     }
     client->processing = true; /* what ends below must not end the client again */
-    log_info("session %llu closed: uid %u pid %d%s%s: %s (%zu requests running, %zu sockets)",
-             (unsigned long long)client->session->id, (unsigned)client->session->uid,
-             (int)client->session->pid, client->name[0] ? " " : "", client->name, why,
-             client->n_requests, client->session->sockets.n_used);
+    const struct session *session = client->session;
+    log_info("session %llu %s: uid %u pid %d%s%s: %s (%zu requests running, %zu sockets)",
+             (unsigned long long)session->id, session->durable ? "left" : "closed",
+             (unsigned)client->uid, (int)client->pid, client->name[0] ? " " : "", client->name, why,
+             client->n_requests, session->sockets.n_used);
     while (!list_empty(&client->requests))
         request_drop(container_of(list_first(&client->requests), struct request, link));
-    client->session = session_end(client->session);
+    sessions_leave(client);
     client->watch = watch_free(client->watch);
     close(client->fd);
     list_remove(&client->link);
@@ -155,7 +158,10 @@ static void update_paused(struct client *client)
     client->paused = paused;
     log_debug("session %llu: %s", (unsigned long long)client->session->id,
               paused ? "does not read its answers, paused" : "goes on");
-    session_pause(client->session, paused);
+    /* answering a request may end it, but never another one, and frees no socket */
+    if (!paused)
+        list_for_each_safe (link, &client->requests)
+            request_poke(container_of(link, struct request, link));
 }
 
 static bool is_done(const struct client *client)
@@ -190,7 +196,6 @@ static void process_lines(struct client *client);
 void client_flush(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);
-    bool was_paused = client->paused;
     if (client->doomed) {
         client_end(client, "out of memory");
         return;
@@ -198,8 +203,8 @@ void client_flush(struct client *client)
     if (!send_answers(client))
         return;
     update_paused(client);
-    /* lines may wait in the frame that were not looked at while the client was paused */
-    if (was_paused && !client->paused) {
+    /* lines may wait in the frame that were not looked at while the client was paused or joining */
+    if (client->stalled && takes_lines(client)) {
         process_lines(client);
         return;
     }
@@ -254,7 +259,12 @@ static void process_lines(struct client *client)
     size_t n;
 
     client->processing = true;
-    while (!client->paused && !client->doomed) {
+    client->stalled = false;
+    for (;;) {
+        if (!takes_lines(client)) {
+            client->stalled = true;
+            break;
+        }
         int r = frame_next(&client->frame, &line, &n);
         if (r == FRAME_E_TOO_LONG)
             answer_too_long(client);
@@ -313,7 +323,7 @@ static void on_event(void *context, unsigned events)
         mark_dirty(client);
     if (!(events & WATCH_READABLE))
         return;
-    for (unsigned i = 0; i < READS_MAX && more && !client->paused && !client->doomed; i++) {
+    for (unsigned i = 0; i < READS_MAX && more && takes_lines(client); i++) {
         more = read_once(client, &gone);
         if (gone)
             return;
@@ -321,12 +331,43 @@ static void on_event(void *context, unsigned events)
     }
 }
 
+/* ---- to another io thread
+ * -------------------------------------------------------------------------------------
+ */
+
+void client_depart(struct client *client)
+{
+    ASSERT_OWNER(client->io->loop);
+    ASSERT(!client->processing && !client->session && client->joining && client->n_requests == 1);
+    client->watch = watch_free(client->watch);
+    list_remove(&client->link);
+    list_remove(&client->dirty);
+    client->io = NULL;
+}
+
+int client_arrive(struct client *client, struct io *io, struct session *session)
+{
+    ASSERT_OWNER(io->loop);
+    client->io = io;
+    list_append(&io->clients, &client->link);
+    sessions_enter(session, client);
+    int r = watch_new(&client->watch, io->loop, client->fd, on_event, client);
+    if (r) {
+        client_end(client, "out of memory");
+        return r;
+    }
+    if (io->state != IO_RUNNING && client->state == CLIENT_OPEN)
+        client->state = CLIENT_DRAINING;
+    mark_dirty(client);
+    return 0;
+}
+
 /* ---- the daemon stops
  * ----------------------------------------------------------------------------------------- */
 
 void client_read_last(struct client *client)
 {
-    if (client->state == CLIENT_OPEN && !client->paused)
+    if (client->state == CLIENT_OPEN && takes_lines(client))
         on_event(client, WATCH_READABLE);
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 /*
- * client: one connection from a local program: lines in, answers out, its session, its running
- * requests.
+ * client: one connection from a local program: lines in, answers out, the session it belongs to,
+ * its running requests.
  *
- * Threads:   its io thread only (asserted).
+ * Threads:   its io thread only (asserted). Session.Join may take it to another one: between
+ * client_depart() and client_arrive() it is plain data.
  * Ownership: the io thread owns it from client_new() until it ends by itself or by client_end(). It
- * owns its session and its requests. Errors:    -errno from client_new(). Whatever goes wrong with
- * the connection ends the client. Limits:    rpc_settings: line, nesting, requests, unread_answers,
+ * owns its requests. Errors:    -errno from client_new(). Whatever goes wrong with the connection
+ * ends the client. Limits:    rpc_settings: line, nesting, requests, unread_answers,
  * held_bytes. While more than unread_answers bytes lie here unread the client is not read from and
  * its receives wait.
  */
@@ -24,21 +25,26 @@ enum client_state {
 };
 
 struct client {
-    struct list link;  /* io->clients */
-    struct list dirty; /* io->dirty */
+    struct list link;   /* io->clients */
+    struct list dirty;  /* io->dirty */
+    struct list member; /* session->members */
     struct io *io;
     enum client_state state;
     bool paused;     /* unread answers over the limit: it is not read from */
     bool processing; /* inside the reading of its lines: it must not be freed there */
     bool doomed;     /* to be ended as soon as nothing uses it any more */
+    bool stalled;    /* lines may lie in the frame that were not looked at */
     int fd;
+    uid_t uid;
+    pid_t pid;
     struct watch *watch;
     struct frame frame;
     struct writer out; /* answers not yet taken by the kernel */
     struct session *session;
     struct list requests; /* running */
     size_t n_requests;
-    char name[129]; /* as Broker.Hello gave it */
+    struct request *joining; /* a Session.Join: what was sent behind it waits */
+    char name[129];          /* as Broker.Hello gave it */
 };
 
 /* Takes the fd. */
@@ -56,6 +62,10 @@ void client_read_last(struct client *client);
 void client_drain(struct client *client);
 /* Answer all that runs with SHUTTING_DOWN, flush what goes at once, close. */
 void client_cut(struct client *client);
+/* Leave the io thread, with nothing running but `joining`, and without a session. */
+void client_depart(struct client *client);
+/* Go on as a client of that io thread. On failure (-errno) it has been ended. */
+NODISCARD int client_arrive(struct client *client, struct io *io, struct session *session);
 /* Send what is to be sent; called once per iteration for clients on io->dirty. */
 void client_flush(struct client *client);
 

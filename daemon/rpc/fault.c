@@ -101,31 +101,6 @@ void fault_errno(struct fault *fault, enum error_stage stage, int sys_errno, con
  * -------------------------------------------------------------------------------------------------
  */
 
-static const char *gai_name(int gai)
-{
-    switch (gai) {
-#define NAME(code)                                                                                 \
-    case code:                                                                                     \
-        return #code;
-        NAME(EAI_ADDRFAMILY)
-        NAME(EAI_AGAIN)
-        NAME(EAI_BADFLAGS)
-        NAME(EAI_FAIL)
-        NAME(EAI_FAMILY)
-        NAME(EAI_IDN_ENCODE)
-        NAME(EAI_MEMORY)
-        NAME(EAI_NODATA)
-        NAME(EAI_NONAME)
-        NAME(EAI_OVERFLOW)
-        NAME(EAI_SERVICE)
-        NAME(EAI_SOCKTYPE)
-        NAME(EAI_SYSTEM)
-#undef NAME
-    default:
-        return "EAI_UNKNOWN";
-    }
-}
-
 void fault_gai(struct fault *fault, int gai, int sys_errno, const char *what, const char *host,
                const char *service)
 {
@@ -304,7 +279,33 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
                   what, number);
         return;
     case SOCKET_E_NOT_CONNECTED:
-        fault_set(fault, WIRE_ENOTCONN, "%s: socket %u is not connected", what, number);
+        if (socket->state <= SOCKET_LISTENING)
+            fault_set(fault, WIRE_ENOTCONN,
+                      "%s: socket %u is %s and never connects; use a socket that TCPAccept or "
+                      "TCPConnect gave",
+                      what, number, socket_state_text(socket));
+        else
+            fault_set(fault, WIRE_ENOTCONN, "%s: socket %u is not connected", what, number);
+        return;
+    case SOCKET_E_STATE:
+        fault_set(fault, WIRE_EINVAL, "%s: socket %u is %s; %s", what, number,
+                  socket_state_text(socket),
+                  socket->state > SOCKET_LISTENING
+                      ? "only sockets made by TCPSocket are bound and listen"
+                      : "the order is TCPSocket, TCPBind, TCPListen, TCPAccept");
+        return;
+    case SOCKET_E_SECURE:
+        fault_set(fault, WIRE_ALREADY_SECURE, "%s: socket %u speaks TLS already", what, number);
+        return;
+    case SOCKET_E_UNREAD:
+        fault_set(fault, WIRE_EINVAL,
+                  "%s: bytes of the plain phase were received on socket %u and not read yet; they "
+                  "are not protected by TLS and may be an attacker's: read them with TCPReceive, "
+                  "or close the socket",
+                  what, number);
+        return;
+    case SOCKET_E_PEER_ENDED:
+        fault_set(fault, WIRE_EINVAL, "%s: the peer of socket %u has ended sending", what, number);
         return;
     case SOCKET_E_SHUT_DOWN:
         fault_set(fault, WIRE_ESHUTDOWN, "%s: sending on socket %u was ended by TCPClose before",
@@ -352,6 +353,7 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
     case SOCKET_OK:
     case SOCKET_E_PARKED:
     case SOCKET_E_END:
+    case SOCKET_E_LIMIT:
         fault_set(fault, WIRE_INTERNAL, "%s: unexpected outcome %d", what, (int)outcome);
         return;
     }
@@ -360,101 +362,31 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
     snprintf(fault->expected, sizeof(fault->expected), "base64");
 }
 
+void fault_full(struct fault *fault, int r, const struct rpc_settings *settings, const char *what)
+{
+    if (r == SESSION_E_FULL)
+        fault_limit(fault, WIRE_EMFILE, "limits.sockets_per_session", settings->sockets_per_session,
+                    "%s: this session has %u sockets, which is the limit; close some", what,
+                    settings->sockets_per_session);
+    else if (r == SESSION_E_ALL_FULL)
+        fault_limit(fault, WIRE_EMFILE, "limits.sockets", settings->sockets,
+                    "%s: the broker has %u sockets, which is the limit; try again later", what,
+                    settings->sockets);
+    else
+        fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
+}
+
+void fault_param(struct fault *fault, const char *what, const char *param, const char *expected)
+{
+    fault_set(fault, WIRE_INVALID_PARAMS, "%s: %s: expected %s", what, param, expected);
+    snprintf(fault->param, sizeof(fault->param), "%s", param);
+    snprintf(fault->expected, sizeof(fault->expected), "%s", expected);
+}
+
 void fault_wrong(struct fault *fault, const struct message_wrong *wrong)
 {
     fault_set(fault, wrong->error, "%s", wrong->text);
     memcpy(fault->param, wrong->param, sizeof(fault->param));
     memcpy(fault->expected, wrong->expected, sizeof(fault->expected));
     fault->position = wrong->position;
-}
-
-/* ---- writing
- * --------------------------------------------------------------------------------------------------
- */
-
-static void fill_tls(struct proto_error_data *data, const struct net_error *net)
-{
-    struct proto_tls_failure *tls = &data->tls;
-
-    data->has_tls = true;
-    tls->has_verify_code = tls->has_verify_text = tls->has_depth = net->cause == NET_TLS_VERIFY;
-    tls->verify_code = net->verify_code;
-    tls->verify_text = net->verify_text;
-    tls->depth = net->verify_depth;
-    tls->has_subject = net->subject[0] != '\0';
-    tls->subject = net->subject;
-    tls->has_issuer = net->issuer[0] != '\0';
-    tls->issuer = net->issuer;
-    tls->has_alert = net->alert[0] != '\0';
-    tls->alert = net->alert;
-    tls->has_library = net->library[0] != '\0';
-    tls->library = net->library;
-}
-
-static const char *errno_name(int sys_errno)
-{
-    const char *name = strerrorname_np(sys_errno);
-    return name ? name : "unknown";
-}
-
-static const char *attempt_text(const struct net_attempt *attempt)
-{
-    switch (attempt->sys_errno) {
-    case 0:
-        return "pending";
-    case NET_ATTEMPT_CONNECTED:
-        return "connected"; /* what failed came after */
-    default:
-        return errno_name(attempt->sys_errno);
-    }
-}
-
-void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault)
-{
-    struct proto_attempt attempts[NET_ATTEMPTS_MAX];
-    char addresses[NET_ATTEMPTS_MAX][ADDRESS_TEXT_MAX];
-    const struct net_error *net = fault->net;
-    struct proto_error_object object = {
-        .code = error_infos[fault->error].code,
-        .message = fault->message,
-        .has_data = true,
-    };
-    struct proto_error_data *data = &object.data;
-
-    data->symbol = error_infos[fault->error].symbol;
-    data->stage = error_stage_name(fault->stage);
-    data->retryable = fault->retryable;
-    data->has_param = fault->param[0] != '\0';
-    data->param = fault->param;
-    data->has_expected = fault->expected[0] != '\0';
-    data->expected = fault->expected;
-    data->has_limit = fault->limit != NULL;
-    data->limit = fault->limit;
-    data->has_limit_value = fault->limit && fault->limit_value > 0;
-    data->limit_value = fault->limit_value;
-    data->has_owner = fault->has_owner && label_to(&fault->owner, &data->owner);
-    data->has_sent = fault->sent >= 0;
-    data->sent = fault->sent;
-    data->has_position = fault->position >= 0;
-    data->position = fault->position;
-    data->has_gai = fault->gai != 0;
-    data->gai = fault->gai ? gai_name(fault->gai) : NULL;
-    int sys_errno = fault->sys_errno ? fault->sys_errno : net ? net->sys_errno : 0;
-    data->has_sys_errno = sys_errno != 0;
-    data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;
-    if (net && net->n_attempts > 0) {
-        for (unsigned i = 0; i < net->n_attempts; i++) {
-            const struct net_attempt *attempt = &net->attempts[i];
-            attempts[i] = (struct proto_attempt){
-                .address = address_text(&attempt->address, addresses[i], sizeof(addresses[i])),
-                .error = attempt_text(attempt),
-                .ms = attempt->ms,
-            };
-        }
-        data->has_attempts = true;
-        data->attempts = (struct proto_objects){.items = attempts, .n_items = net->n_attempts};
-    }
-    if (net && net->cause >= NET_TLS_HANDSHAKE)
-        fill_tls(data, net);
-    message_error(writer, id, &object);
 }

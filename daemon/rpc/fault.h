@@ -9,6 +9,7 @@
 #include "broker/session.h"
 #include "net/error.h"
 #include "proto/message.h"
+#include "rpc/settings.h"
 
 struct fault {
     enum wire_error error;
@@ -46,6 +47,10 @@ void fault_net(struct fault *fault, const struct net_error *error, const char *w
 /* An operation on a socket ended with something else than SOCKET_OK; what: the method. */
 void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struct socket *socket,
                    const char *what);
+/* There is no number for another socket: r is SESSION_E_FULL, SESSION_E_ALL_FULL or -ENOMEM. */
+void fault_full(struct fault *fault, int r, const struct rpc_settings *settings, const char *what);
+/* One member of params is wrong; expected: what would be right. */
+void fault_param(struct fault *fault, const char *what, const char *param, const char *expected);
 /* What message_parse() found wrong. */
 void fault_wrong(struct fault *fault, const struct message_wrong *wrong);
 

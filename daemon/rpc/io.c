@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "rpc/client.h"
+#include "rpc/offers.h"
+#include "rpc/sessions.h"
 #include "util/log.h"
 
 enum { SCRATCH_SIZE = 65536 };
@@ -42,6 +44,7 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
     io->room = (struct socket_room){
         .loop = io->loop,
         .table = shared->table,
+        .tcp = &shared->settings.tcp,
         .receive_buffer = shared->settings.receive_buffer,
         .close_timeout_ms = shared->settings.close_timeout_ms,
         .scratch = malloc(SCRATCH_SIZE),
@@ -80,6 +83,8 @@ struct io *io_free(struct io *io)
     if (!io)
         return NULL;
     ASSERT(list_empty(&io->clients));
+    map_deinit(&io->sessions);
+    map_deinit(&io->offers);
     loop_free(io->loop);
     free(io->room.scratch);
     free(io);
@@ -155,6 +160,8 @@ static void on_drain(struct mail *mail)
     list_for_each_safe (link, &io->clients)
         client_read_last(container_of(link, struct client, link));
     io->state = IO_DRAINING;
+    sessions_drain(io);
+    offers_drain(io);
     if (timers_start(&io->loop->timers, &io->drain_timer, (uint64_t)io->drain_ms, on_drain_timer)) {
         cut_all(io);
         return;

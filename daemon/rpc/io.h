@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "broker/socket.h"
+#include "util/map.h"
 #include "rpc/settings.h"
 
 enum io_state {
@@ -24,9 +25,12 @@ struct io {
     size_t index;
     enum io_state state;
     struct list clients;
-    struct list dirty; /* clients with answers to flush at the end of this iteration */
-    size_t n_away;     /* messages of ours that visit other io threads: nobody stops before they are
-                          back */
+    struct list dirty;   /* clients with answers to flush at the end of this iteration */
+    struct map sessions; /* by id: rpc/sessions.h */
+    struct map offers;   /* by id: rpc/offers.h */
+    uint64_t n_offers_made;
+    size_t n_away; /* messages of ours that visit other io threads: nobody stops before they are
+                      back */
     struct timer drain_timer;
     struct mail drain, cut;
     int64_t drain_ms;

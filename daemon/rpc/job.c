@@ -22,9 +22,8 @@ static void withdraw_job(struct request *request, struct fault *fault)
         lookup_abandon(job->out_lookup);
     if (job->out_dial)
         dial_cancel(job->out_dial);
-    if (request->socket)
-        session_socket_free(request_session(request), request->socket, false);
-    request->socket = NULL;
+    if (job->on_withdraw)
+        job->on_withdraw(request);
     job_done(request);
 }
 

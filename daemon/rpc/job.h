@@ -23,10 +23,11 @@ struct job {
     /* The request was not withdrawn meanwhile. They own what they get and must answer or go on. */
     void (*on_lookup)(struct request *request, struct lookup *lookup);
     void (*on_dial)(struct request *request, struct dial *dial);
+    /* The request is being withdrawn: undo what was prepared for it. NULL: nothing. */
+    void (*on_withdraw)(struct request *request);
 };
 
-/* Makes the request's job; request->withdraw then takes care of it (and of a reserved
- * request->socket). */
+/* Makes the request's job; request->withdraw then takes care of it. */
 NODISCARD int job_new(struct request *request);
 /* Send it out. Takes *lookup. */
 NODISCARD int job_lookup(struct job *job, struct lookup **lookup);

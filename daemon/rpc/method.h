@@ -17,6 +17,18 @@ void method_tcp_get_my_port(struct request *request);
 void method_tcp_get_remote_addr(struct request *request);
 void method_tcp_name2addr(struct request *request);
 void method_tcp_addr2name(struct request *request);
+void method_tcp_socket(struct request *request);
+void method_tcp_bind(struct request *request);
+void method_tcp_listen(struct request *request);
+void method_tcp_accept(struct request *request);
+void method_tcp_start_tls(struct request *request);
+void method_tcp_transfer(struct request *request);
+void method_tcp_offer(struct request *request);
+void method_tcp_claim(struct request *request);
+void method_session_open(struct request *request);
+void method_session_join(struct request *request);
+void method_session_close(struct request *request);
+void method_session_set(struct request *request);
 void method_broker_hello(struct request *request);
 void method_broker_list(struct request *request);
 void method_broker_stats(struct request *request);
@@ -26,5 +38,14 @@ void method_broker_errors(struct request *request);
 /* struct tls_facts in the shape of the result; strings are borrowed. */
 struct proto_tls_facts method_tls_facts(const struct tls_facts *facts);
 
+/* The word of a member `family` as AF_UNSPEC, AF_INET, AF_INET6. */
+int method_family(int64_t word);
+/* A member `alpn` into a dial; false: the request was answered. */
+bool method_read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial);
+/* Make the request's job and send a look-up out, with the deadline that the request names (given),
+ * its session has, or the configuration. Takes lookup (NULL: no memory for it); on failure the
+ * request was answered. */
+void method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
+                    void (*on_lookup)(struct request *request, struct lookup *lookup));
 /* "[2001:db8::1]" -> "2001:db8::1"; everything else as it is. */
 void method_strip_brackets(const char *hostname, char *host, size_t n_host);

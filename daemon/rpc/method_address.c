@@ -13,36 +13,43 @@
 /* ---- of a socket
  * ---------------------------------------------------------------------------------------------- */
 
-/* The socket, when it has addresses; otherwise the request was answered. */
-static struct socket *connected_socket(struct request *request, int64_t number)
+/* Its own address, or its peer's, when it has one; otherwise the request was answered. */
+static const struct address *address_of(struct request *request, int64_t number,
+                                        const struct address *(*get)(const struct socket *socket))
 {
     struct fault fault;
     if (!request_socket(request, number))
         return NULL;
-    if (request->socket->stream)
-        return request->socket;
-    fault_outcome(&fault, SOCKET_E_NOT_CONNECTED, request->socket, request_name(request));
+    const struct address *address = get(request->socket);
+    if (address)
+        return address;
+    enum socket_outcome outcome = request->socket->state == SOCKET_FAILED ? SOCKET_E_FAILED
+                                  : get == socket_local                   ? SOCKET_E_STATE
+                                                                          : SOCKET_E_NOT_CONNECTED;
+    if (request->socket->state == SOCKET_CONNECTING)
+        outcome = SOCKET_E_NOT_CONNECTED;
+    fault_outcome(&fault, outcome, request->socket, request_name(request));
     request_fail(request, &fault);
     return NULL;
 }
 
 void method_tcp_get_my_port(struct request *request)
 {
-    struct socket *socket = connected_socket(request, request->params.tcp_get_my_port.socket);
-    if (!socket)
+    const struct address *local =
+        address_of(request, request->params.tcp_get_my_port.socket, socket_local);
+    if (!local)
         return;
-    struct proto_tcp_get_my_port_result result = {.port =
-                                                      address_port(stream_local(socket->stream))};
+    struct proto_tcp_get_my_port_result result = {.port = address_port(local)};
     request_answer(request, &result);
 }
 
 void method_tcp_get_remote_addr(struct request *request)
 {
     char text[ADDRESS_TEXT_MAX];
-    struct socket *socket = connected_socket(request, request->params.tcp_get_remote_addr.socket);
-    if (!socket)
+    const struct address *remote =
+        address_of(request, request->params.tcp_get_remote_addr.socket, socket_remote);
+    if (!remote)
         return;
-    const struct address *remote = stream_remote(socket->stream);
     struct proto_tcp_get_remote_addr_result result = {
         .address = address_text(remote, text, sizeof(text)), .port = address_port(remote)};
     request_answer(request, &result);
@@ -57,18 +64,19 @@ static void on_deadline(struct request *request)
     struct fault fault;
 
     fault_set(&fault, WIRE_ETIMEDOUT,
-              "%s: connect.lookup_timeout passed while looking it up; is the name server up?",
-              request_name(request));
+              "%s: the deadline passed after %lld ms while looking it up; is the name server up?",
+              request_name(request), (long long)(loop_clock_us() - request->started_us) / 1000);
     fault.stage = STAGE_RESOLVE;
     request->withdraw(request, &fault);
     request_fail(request, &fault);
 }
 
-/* Send a look-up out. Takes *lookup; on failure the request was answered. */
-static void start(struct request *request, struct lookup *lookup,
-                  void (*on_lookup)(struct request *request, struct lookup *lookup))
+void method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
+                    void (*on_lookup)(struct request *request, struct lookup *lookup))
 {
     struct rpc_settings *settings = &request->client->io->shared->settings;
+    int64_t timeout_ms = request_choose_ms(
+        given, given_ms, request_session(request)->deadlines.lookup, settings->lookup_timeout_ms);
     struct fault fault;
 
     if (!lookup || job_new(request)) {
@@ -79,7 +87,7 @@ static void start(struct request *request, struct lookup *lookup,
     }
     request->on_deadline = on_deadline;
     request->op.job->on_lookup = on_lookup;
-    if (!request_deadline(request, settings->lookup_timeout_ms)) {
+    if (!request_deadline(request, timeout_ms)) {
         lookup_free(lookup);
         return;
     }
@@ -145,14 +153,15 @@ void method_tcp_get_my_addr(struct request *request)
     char text[ADDRESS_TEXT_MAX];
 
     if (params->socket == 0) {
-        start(request, new_lookup(LOOKUP_SELF, params->ipv6), on_self);
+        method_look_up(request, new_lookup(LOOKUP_SELF, params->ipv6), params->has_timeout_ms,
+                       params->timeout_ms, on_self);
         return;
     }
-    struct socket *socket = connected_socket(request, params->socket);
-    if (!socket)
+    const struct address *local = address_of(request, params->socket, socket_local);
+    if (!local)
         return;
-    struct proto_tcp_get_my_addr_result result = {
-        .address = address_text(stream_local(socket->stream), text, sizeof(text))};
+    struct proto_tcp_get_my_addr_result result = {.address =
+                                                      address_text(local, text, sizeof(text))};
     request_answer(request, &result);
 }
 
@@ -187,7 +196,7 @@ void method_tcp_name2addr(struct request *request)
     if (lookup) {
         method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
     }
-    start(request, lookup, on_addresses);
+    method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_addresses);
 }
 
 static void on_name(struct request *request, struct lookup *lookup)
@@ -207,12 +216,10 @@ void method_tcp_addr2name(struct request *request)
 
     if (lookup && address_parse(&lookup->address, request->params.tcp_addr2name.address, 0)) {
         lookup_free(lookup);
-        fault_set(&fault, WIRE_INVALID_PARAMS,
-                  "TCPAddr2Name: address: expected an IPv4 or IPv6 address");
-        snprintf(fault.param, sizeof(fault.param), "address");
-        snprintf(fault.expected, sizeof(fault.expected), "an IPv4 or IPv6 address");
+        fault_param(&fault, "TCPAddr2Name", "address", "an IPv4 or IPv6 address");
         request_fail(request, &fault);
         return;
     }
-    start(request, lookup, on_name);
+    method_look_up(request, lookup, request->params.tcp_addr2name.has_timeout_ms,
+                   request->params.tcp_addr2name.timeout_ms, on_name);
 }

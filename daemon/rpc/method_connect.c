@@ -33,9 +33,7 @@ static void fail_param(struct request *request, const char *param, const char *e
 {
     struct fault fault;
 
-    fault_set(&fault, WIRE_INVALID_PARAMS, "TCPConnect: %s: expected %s", param, expected);
-    snprintf(fault.param, sizeof(fault.param), "%s", param);
-    snprintf(fault.expected, sizeof(fault.expected), "%s", expected);
+    fault_param(&fault, request_name(request), param, expected);
     request_fail(request, &fault);
 }
 
@@ -73,7 +71,7 @@ static void read_target(const struct proto_tcp_connect_params *params, struct ta
         ret_target->literal.n_bytes = 0;
 }
 
-static bool read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial)
+bool method_read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial)
 {
     for (size_t i = 0; i < alpn->n_items; i++) {
         size_t n = strlen(alpn->items[i]);
@@ -90,18 +88,13 @@ static bool read_alpn(struct request *request, const struct proto_strings *alpn,
     return true;
 }
 
-static int family_of(int64_t word)
-{
-    return word == 1 ? AF_INET : word == 2 ? AF_INET6 : AF_UNSPEC;
-}
-
 /* All that does not depend on the look-up. Returns false when the request was answered. */
 static bool prepare(struct request *request, const struct target *target, struct dial *dial)
 {
     const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
     struct rpc_shared *shared = request->client->io->shared;
 
-    dial->family = family_of(params->family);
+    dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
     dial->min_tls13 = params->min_tls == 1;
@@ -130,7 +123,7 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->trust = rpc_trust(shared);
     snprintf(dial->server_name, sizeof(dial->server_name), "%s",
              params->has_server_name ? params->server_name : target->host);
-    return !params->has_alpn || read_alpn(request, &params->alpn, dial);
+    return !params->has_alpn || method_read_alpn(request, &params->alpn, dial);
 }
 
 /* ---- the way back
@@ -164,6 +157,14 @@ static void count_failure(const struct fault *fault)
         stats_count(handshakes_failed);
 }
 
+/* The reserved number goes. */
+static void on_withdraw(struct request *request)
+{
+    if (request->socket)
+        session_socket_free(request_session(request), request->socket, false);
+    request->socket = NULL;
+}
+
 /* The request ends with an error after it had its job and its number. */
 static void fail_connect(struct request *request, const struct fault *fault)
 {
@@ -172,9 +173,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
              (unsigned long long)request_session(request)->id,
              (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
              fault->message, error_infos[fault->error].symbol);
-    if (request->socket)
-        session_socket_free(request_session(request), request->socket, false);
-    request->socket = NULL;
+    on_withdraw(request);
     if (request->op.job)
         job_done(request);
     request_fail(request, fault);
@@ -330,26 +329,6 @@ static void start_lookup(struct request *request, const struct target *target)
     }
 }
 
-static void fail_socket(struct request *request, int r)
-{
-    const struct rpc_settings *settings = &request->client->io->shared->settings;
-    struct fault fault;
-
-    if (r == SESSION_E_FULL)
-        fault_limit(&fault, WIRE_EMFILE, "limits.sockets_per_session",
-                    settings->sockets_per_session,
-                    "TCPConnect: this session has %u sockets, which is the limit; close some",
-                    settings->sockets_per_session);
-    else if (r == SESSION_E_ALL_FULL)
-        fault_limit(&fault, WIRE_EMFILE, "limits.sockets", settings->sockets,
-                    "TCPConnect: the broker has %u sockets, which is the limit; try again later",
-                    settings->sockets);
-    else
-        fault_set(&fault, WIRE_ENOBUFS, "TCPConnect: out of memory");
-    stats_count(connects_failed);
-    request_fail(request, &fault);
-}
-
 void method_tcp_connect(struct request *request)
 {
     const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
@@ -373,15 +352,18 @@ void method_tcp_connect(struct request *request)
         dial_free(dial);
         return;
     }
-    int64_t timeout_ms =
-        params->has_timeout_ms ? params->timeout_ms : shared->settings.connect_timeout_ms;
+    int64_t timeout_ms = request_choose_ms(params->has_timeout_ms, params->timeout_ms,
+                                           request_session(request)->deadlines.connect,
+                                           shared->settings.connect_timeout_ms);
     dial->deadline_us = request->started_us + timeout_ms * 1000;
-    int r = session_socket_new(request_session(request), &request->thread, params->hostname,
-                               &request->socket);
+    int r = session_socket_new(request_session(request), SOCKET_CONNECTING, &request->thread,
+                               params->hostname, &request->socket);
     if (r) {
         dial_free(dial);
         request->socket = NULL;
-        fail_socket(request, r);
+        fault_full(&fault, r, &shared->settings, "TCPConnect");
+        stats_count(connects_failed);
+        request_fail(request, &fault);
         return;
     }
     bool ready = target.literal.n_bytes && target.port;
@@ -403,6 +385,7 @@ void method_tcp_connect(struct request *request)
     request->op.job->dial = dial;
     request->op.job->on_lookup = on_lookup;
     request->op.job->on_dial = on_dial;
+    request->op.job->on_withdraw = on_withdraw;
     if (ready)
         start_dial(request);
     else

@@ -69,9 +69,9 @@ void method_tcp_send(struct request *request)
         return;
     }
     request->withdraw = withdraw_send;
-    if (params->has_timeout_ms)
-        (void)!request_deadline(request,
-                                params->timeout_ms); /* when it fails the request was answered */
+    /* when it fails the request was answered */
+    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
+                               request_session(request)->deadlines.send);
 }
 
 /* ---- TCPReceive
@@ -141,6 +141,7 @@ void method_tcp_receive(struct request *request)
                  .until = params->has_until ? params->until.data : NULL,
                  .n_until = params->has_until ? params->until.n_bytes : 0,
                  .utf8 = params->encoding == ENCODING_UTF8},
+        .held_up = &request->client->paused,
         .on_done = on_received,
     };
     enum socket_outcome outcome = socket_receive(request->socket, &request->op.receive);
@@ -149,9 +150,9 @@ void method_tcp_receive(struct request *request)
         return;
     }
     request->withdraw = withdraw_receive;
-    if (params->has_timeout_ms)
-        (void)!request_deadline(request,
-                                params->timeout_ms); /* when it fails the request was answered */
+    /* when it fails the request was answered */
+    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
+                               request_session(request)->deadlines.receive);
 }
 
 /* ---- TCPClose
@@ -219,6 +220,9 @@ void method_tcp_close(struct request *request)
         return;
     }
     request->withdraw = withdraw_close;
+    /* when it fails the request was answered */
+    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
+                               request_session(request)->deadlines.close);
 }
 
 /* ---- TCPBlock

@@ -13,6 +13,7 @@ struct batch {
     struct client *client;
     struct writer answers;
     size_t n_running;
+    size_t n_calls;
 };
 
 /* ---- answers
@@ -172,6 +173,13 @@ bool request_deadline(struct request *request, int64_t delay_ms)
     return false;
 }
 
+bool request_deadline_if(struct request *request, bool given, int64_t delay_ms, int64_t session_ms)
+{
+    if (!given && session_ms < 0)
+        return true;
+    return request_deadline(request, given ? delay_ms : session_ms);
+}
+
 /* ---- finding
  * --------------------------------------------------------------------------------------------------
  */
@@ -184,6 +192,17 @@ struct request *request_find(struct client *client, const struct proto_id *id)
             return request;
     }
     return NULL;
+}
+
+bool request_in_company(const struct request *request)
+{
+    return request->batch && request->batch->n_calls > 1;
+}
+
+void request_poke(struct request *request)
+{
+    if (request->call->method == METHOD_TCP_RECEIVE && request->withdraw)
+        socket_poke(request->socket);
 }
 
 bool request_socket(struct request *request, int64_t number)
@@ -377,6 +396,7 @@ void request_line(struct client *client, const char *line, size_t n)
             return;
         }
         batch->client = client;
+        batch->n_calls = message_calls(message);
         batch->n_running =
             1; /* this function's own, so that it is not sent before all members were started */
     }

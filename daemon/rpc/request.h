@@ -12,10 +12,14 @@
  * Ownership: belongs to its client's list; freed by being answered.
  * Errors:    none that could be lost: every failure is an answer.
  */
+#include "broker/socket_listen.h"
+#include "broker/socket_move.h"
 #include "rpc/client.h"
 
 struct request;
 struct batch;
+struct echo;
+struct errand;
 struct gather;
 struct job;
 
@@ -39,13 +43,25 @@ struct request {
         struct socket_send send;
         struct socket_receive receive;
         struct socket_close close;
-        struct job *job;       /* rpc/job.h */
+        struct socket_accept accept;
+        struct {
+            struct job *job; /* rpc/job.h */
+            struct socket_secure secure;
+        };
+        struct errand *errand; /* rpc/errand.h */
         struct gather *gather; /* rpc/method_list.c */
+        struct echo *echo;     /* rpc/method_ping.c */
     } op;
 };
 
+/* The client takes answers again: a receive that was held up may be served. */
+void request_poke(struct request *request);
+
 /* A line was read: run all its calls. */
 void request_line(struct client *client, const char *line, size_t n);
+
+/* One of several in a batch. */
+bool request_in_company(const struct request *request);
 
 /* Answer with a result struct of the method's table. */
 void request_answer(struct request *request, const void *result);
@@ -58,6 +74,15 @@ void request_abort(struct request *request, enum wire_error error, const char *w
 /* Answer ETIMEDOUT in delay_ms, unless answered before. On lack of memory the request is failed and
  * false returned. */
 NODISCARD bool request_deadline(struct request *request, int64_t delay_ms);
+/* The same, when the request names a deadline (given: it does) or its session has one (>= 0). */
+NODISCARD bool request_deadline_if(struct request *request, bool given, int64_t delay_ms,
+                                   int64_t session_ms);
+/* Which deadline counts: that of the request, of its session, or of the configuration. */
+static inline int64_t request_choose_ms(bool given, int64_t delay_ms, int64_t session_ms,
+                                        int64_t config_ms)
+{
+    return given ? delay_ms : session_ms >= 0 ? session_ms : config_ms;
+}
 /* The running request of that client with that id, or NULL. */
 struct request *request_find(struct client *client, const struct proto_id *id);
 

@@ -19,6 +19,8 @@ struct rpc_settings {
     uint32_t sockets, sockets_per_session;
     size_t receive_buffer;
     size_t lookups;
+    int64_t durable_sessions;
+    struct tcp_options tcp; /* of accepted connections */
     int64_t connect_timeout_ms, lookup_timeout_ms, close_timeout_ms;
 };
 

@@ -37,7 +37,7 @@ TEST(session, owner)
     struct label none = label_from(false, NULL);
 
     set_up(&bench, 10, 10);
-    CHECK_INT(session_socket_new(bench.session, &mine, "host", &socket), 0);
+    CHECK_INT(session_socket_new(bench.session, SOCKET_CONNECTING, &mine, "host", &socket), 0);
     CHECK_INT(session_socket(bench.session, socket->number, &mine, &found), 0);
     CHECK(found == socket);
     CHECK_INT(session_socket(bench.session, socket->number, &none, &found), SESSION_E_NOT_OWNER);
@@ -57,11 +57,13 @@ TEST(session, limits)
     struct label none = label_from(false, NULL);
 
     set_up(&bench, 3, 2);
-    CHECK_INT(session_socket_new(bench.session, &none, "a", &socket), 0);
-    CHECK_INT(session_socket_new(bench.session, &none, "b", &socket), 0);
-    CHECK_INT(session_socket_new(bench.session, &none, "c", &socket), SESSION_E_FULL);
-    CHECK_INT(session_socket_new(bench.other, &none, "d", &socket), 0);
-    CHECK_INT(session_socket_new(bench.other, &none, "e", &socket), SESSION_E_ALL_FULL);
+    CHECK_INT(session_socket_new(bench.session, SOCKET_CONNECTING, &none, "a", &socket), 0);
+    CHECK_INT(session_socket_new(bench.session, SOCKET_CONNECTING, &none, "b", &socket), 0);
+    CHECK_INT(session_socket_new(bench.session, SOCKET_CONNECTING, &none, "c", &socket),
+              SESSION_E_FULL);
+    CHECK_INT(session_socket_new(bench.other, SOCKET_CONNECTING, &none, "d", &socket), 0);
+    CHECK_INT(session_socket_new(bench.other, SOCKET_CONNECTING, &none, "e", &socket),
+              SESSION_E_ALL_FULL);
     tear_down(&bench);
 }
 
@@ -89,7 +91,7 @@ TEST(session, connecting)
     struct socket_close close = {.option = SOCKET_CLOSE_ABORT};
 
     set_up(&bench, 1, 1);
-    CHECK_INT(session_socket_new(bench.session, &none, "a", &socket), 0);
+    CHECK_INT(session_socket_new(bench.session, SOCKET_CONNECTING, &none, "a", &socket), 0);
     CHECK_INT(socket_send(socket, &send), SOCKET_E_NOT_CONNECTED);
     CHECK_INT(socket_receive(socket, &receive), SOCKET_E_NOT_CONNECTED);
     CHECK_INT(socket_close(socket, &close), SOCKET_E_NOT_CONNECTED);

@@ -1,0 +1,119 @@
+/*
+ * fault_write: a fault as the error object of an answer (see fault.h).
+ */
+#include <netdb.h>
+#include <string.h>
+
+#include "rpc/fault.h"
+
+static const char *gai_name(int gai)
+{
+    switch (gai) {
+#define NAME(code)                                                                                 \
+    case code:                                                                                     \
+        return #code;
+        NAME(EAI_ADDRFAMILY)
+        NAME(EAI_AGAIN)
+        NAME(EAI_BADFLAGS)
+        NAME(EAI_FAIL)
+        NAME(EAI_FAMILY)
+        NAME(EAI_IDN_ENCODE)
+        NAME(EAI_MEMORY)
+        NAME(EAI_NODATA)
+        NAME(EAI_NONAME)
+        NAME(EAI_OVERFLOW)
+        NAME(EAI_SERVICE)
+        NAME(EAI_SOCKTYPE)
+        NAME(EAI_SYSTEM)
+#undef NAME
+    default:
+        return "EAI_UNKNOWN";
+    }
+}
+
+static void fill_tls(struct proto_error_data *data, const struct net_error *net)
+{
+    struct proto_tls_failure *tls = &data->tls;
+
+    data->has_tls = true;
+    tls->has_verify_code = tls->has_verify_text = tls->has_depth = net->cause == NET_TLS_VERIFY;
+    tls->verify_code = net->verify_code;
+    tls->verify_text = net->verify_text;
+    tls->depth = net->verify_depth;
+    tls->has_subject = net->subject[0] != '\0';
+    tls->subject = net->subject;
+    tls->has_issuer = net->issuer[0] != '\0';
+    tls->issuer = net->issuer;
+    tls->has_alert = net->alert[0] != '\0';
+    tls->alert = net->alert;
+    tls->has_library = net->library[0] != '\0';
+    tls->library = net->library;
+}
+
+static const char *errno_name(int sys_errno)
+{
+    const char *name = strerrorname_np(sys_errno);
+    return name ? name : "unknown";
+}
+
+static const char *attempt_text(const struct net_attempt *attempt)
+{
+    switch (attempt->sys_errno) {
+    case 0:
+        return "pending";
+    case NET_ATTEMPT_CONNECTED:
+        return "connected"; /* what failed came after */
+    default:
+        return errno_name(attempt->sys_errno);
+    }
+}
+
+void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault)
+{
+    struct proto_attempt attempts[NET_ATTEMPTS_MAX];
+    char addresses[NET_ATTEMPTS_MAX][ADDRESS_TEXT_MAX];
+    const struct net_error *net = fault->net;
+    struct proto_error_object object = {
+        .code = error_infos[fault->error].code,
+        .message = fault->message,
+        .has_data = true,
+    };
+    struct proto_error_data *data = &object.data;
+
+    data->symbol = error_infos[fault->error].symbol;
+    data->stage = error_stage_name(fault->stage);
+    data->retryable = fault->retryable;
+    data->has_param = fault->param[0] != '\0';
+    data->param = fault->param;
+    data->has_expected = fault->expected[0] != '\0';
+    data->expected = fault->expected;
+    data->has_limit = fault->limit != NULL;
+    data->limit = fault->limit;
+    data->has_limit_value = fault->limit && fault->limit_value > 0;
+    data->limit_value = fault->limit_value;
+    data->has_owner = fault->has_owner && label_to(&fault->owner, &data->owner);
+    data->has_sent = fault->sent >= 0;
+    data->sent = fault->sent;
+    data->has_position = fault->position >= 0;
+    data->position = fault->position;
+    data->has_gai = fault->gai != 0;
+    data->gai = fault->gai ? gai_name(fault->gai) : NULL;
+    int sys_errno = fault->sys_errno ? fault->sys_errno : net ? net->sys_errno : 0;
+    data->has_sys_errno = sys_errno != 0;
+    data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;
+    if (net && net->n_attempts > 0) {
+        for (unsigned i = 0; i < net->n_attempts; i++) {
+            const struct net_attempt *attempt = &net->attempts[i];
+            attempts[i] = (struct proto_attempt){
+                .address = address_text(&attempt->address, addresses[i], sizeof(addresses[i])),
+                .error = attempt_text(attempt),
+                .ms = attempt->ms,
+            };
+        }
+        data->has_attempts = true;
+        data->attempts = (struct proto_objects){.items = attempts, .n_items = net->n_attempts};
+    }
+    if (net && net->cause >= NET_TLS_HANDSHAKE)
+        fill_tls(data, net);
+    message_error(writer, id, &object);
+}

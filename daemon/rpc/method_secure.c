@@ -1,0 +1,199 @@
+/*
+ * method_secure: TCPStartTLS. The socket's connection goes to a dial thread for the handshake and
+ * comes back secure.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/stats.h"
+#include "net/tls_engine.h"
+#include "rpc/job.h"
+#include "rpc/method.h"
+#include "util/log.h"
+
+/* As in TCPConnect: the dial thread keeps the deadline, this is for one that is too busy. */
+enum { DEADLINE_BACKSTOP_MS = 2000 };
+
+static void describe(const struct request *request, char *text, size_t n_text)
+{
+    const struct socket *socket = request->socket;
+    snprintf(text, n_text, "TCPStartTLS on socket %u%s%s", socket->number,
+             socket->hostname ? " to " : "", socket->hostname ? socket->hostname : "");
+}
+
+/* The handshake has begun and failed; the connection with it. */
+static void fail_handshake(struct request *request, const struct fault *fault)
+{
+    stats_count(handshakes_failed);
+    log_info("start TLS failed: session %llu uid %u pid %d: %s [%s]",
+             (unsigned long long)request_session(request)->id,
+             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
+             fault->message, error_infos[fault->error].symbol);
+    job_done(request);
+    request_fail(request, fault);
+}
+
+static void on_dial(struct request *request, struct dial *dial)
+{
+    struct socket *socket = request->socket;
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    int r = dial->error.cause == NET_OK ? socket_secured(socket, &dial->connection) : 0;
+    if (r) {
+        dial->error =
+            (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = -r};
+    }
+    if (dial->error.cause != NET_OK) {
+        socket_secure_failed(socket, &dial->error);
+        fault_net(&fault, &dial->error, what);
+        fail_handshake(request, &fault);
+        dial_free(dial);
+        return;
+    }
+    const struct tls_facts *tls = socket_tls(socket);
+    struct proto_tcp_start_tls_result result = {.tls = method_tls_facts(tls)};
+    stats_count(handshakes_ok);
+    if (!tls->verified) {
+        stats_count(tls_unverified);
+        log_warning("socket %u: the peer's certificate was not verified (verify: false)",
+                    socket->number);
+    }
+    log_info("socket %u is secure: session %llu tls %s", socket->number,
+             (unsigned long long)socket->session->id, tls->version);
+    job_done(request);
+    request_answer(request, &result);
+    dial_free(dial);
+}
+
+/* Cancelled, or the client is gone: the two sides do not agree any more on what is being sent. */
+static void on_withdraw(struct request *request)
+{
+    static const struct net_error given_up = {
+        .stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ECONNABORTED};
+    socket_secure_failed(request->socket, &given_up);
+}
+
+static void on_deadline(struct request *request)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    fault_set(&fault, WIRE_ETIMEDOUT,
+              "%s: the deadline passed while the broker was too busy to say more", what);
+    fault.stage = STAGE_TLS;
+    request->withdraw(request, &fault);
+    stats_count(handshakes_failed);
+    request_fail(request, &fault);
+}
+
+/* A close has overtaken the handshake. */
+static void on_closing(struct socket_secure *secure, enum socket_outcome outcome)
+{
+    struct request *request = container_of(secure, struct request, op.secure);
+    struct job *job = request->op.job;
+    struct fault fault;
+
+    if (job->out_dial)
+        dial_cancel(job->out_dial);
+    fault_outcome(&fault, outcome, request->socket, request_name(request));
+    fail_handshake(request, &fault);
+}
+
+/* Whom to speak to; false: the request was answered. */
+static bool read_name(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    struct fault fault;
+
+    if (params->has_server_name)
+        snprintf(dial->server_name, sizeof(dial->server_name), "%s", params->server_name);
+    else if (request->socket->hostname)
+        method_strip_brackets(request->socket->hostname, dial->server_name,
+                              sizeof(dial->server_name));
+    const char *wrong = tls_server_name_fault(dial->server_name, dial->verify);
+    if (!wrong)
+        return true;
+    if (!params->has_server_name && !request->socket->hostname)
+        fault_param(&fault, "TCPStartTLS", "server_name",
+                    "the name that the peer's certificate must have: an accepted socket has no "
+                    "hostname (or verify false)");
+    else
+        fault_param(&fault, "TCPStartTLS", "server_name", wrong);
+    request_fail(request, &fault);
+    return false;
+}
+
+static bool prepare(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    const char *words = NULL;
+    struct fault fault;
+
+    dial->secure = true;
+    dial->verify = params->verify;
+    dial->min_tls13 = params->min_tls == 1;
+    if (params->has_identity) {
+        fault_param(&fault, "TCPStartTLS", "identity",
+                    "no identity: client certificates are not in this version");
+        request_fail(request, &fault);
+        return false;
+    }
+    if (!read_name(request, dial) ||
+        (params->has_alpn && !method_read_alpn(request, &params->alpn, dial)))
+        return false;
+    dial->trust = rpc_trust(request->client->io->shared);
+    struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
+    unusable.trust = trust_state(dial->trust, &words);
+    if (!params->verify || unusable.trust == NET_TRUST_OK)
+        return true;
+    snprintf(unusable.library, sizeof(unusable.library), "%s", words);
+    fault_net(&fault, &unusable, "TCPStartTLS");
+    request_fail(request, &fault);
+    return false;
+}
+
+void method_tcp_start_tls(struct request *request)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    struct rpc_shared *shared = request->client->io->shared;
+    struct fault fault;
+
+    if (!request_socket(request, params->socket))
+        return;
+    struct dial *dial = calloc(1, sizeof(*dial));
+    if (dial && !prepare(request, dial)) {
+        dial_free(dial);
+        return;
+    }
+    if (!dial || job_new(request)) {
+        dial_free(dial);
+        fault_set(&fault, WIRE_ENOBUFS, "TCPStartTLS: out of memory; nothing was done");
+        request_fail(request, &fault);
+        return;
+    }
+    struct job *job = request->op.job;
+    request->op.secure.on_done = on_closing;
+    enum socket_outcome outcome =
+        socket_secure(request->socket, &request->op.secure, &dial->upgrade);
+    if (outcome != SOCKET_OK) {
+        dial_free(dial);
+        job_done(request);
+        fault_outcome(&fault, outcome, request->socket, request_name(request));
+        request_fail(request, &fault);
+        return;
+    }
+    int64_t timeout_ms = request_choose_ms(params->has_timeout_ms, params->timeout_ms,
+                                           request_session(request)->deadlines.connect,
+                                           shared->settings.connect_timeout_ms);
+    dial->deadline_us = request->started_us + timeout_ms * 1000;
+    job->dial = dial;
+    job->on_dial = on_dial;
+    job->on_withdraw = on_withdraw;
+    request->on_deadline = on_deadline;
+    if (request_deadline(request, timeout_ms + DEADLINE_BACKSTOP_MS))
+        job_dial(job);
+}

@@ -1,0 +1,250 @@
+/*
+ * method_server: TCPSocket, TCPBind, TCPListen, TCPAccept.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "rpc/job.h"
+#include "rpc/method.h"
+#include "util/log.h"
+
+/* r: SOCKET_E_* or -errno of what the socket was asked for. */
+static void fail(struct request *request, int r)
+{
+    struct fault fault;
+
+    if (r > 0) {
+        fault_outcome(&fault, (enum socket_outcome)r, request->socket, request_name(request));
+    } else {
+        fault_errno(&fault, r == -ENOMEM || r == -EMFILE ? STAGE_BROKER : STAGE_CONNECT, -r,
+                    request_name(request));
+    }
+    request_fail(request, &fault);
+}
+
+/* ---- TCPSocket
+ * ------------------------------------------------------------------------------------------------
+ */
+
+int method_family(int64_t word)
+{
+    return word == 1 ? AF_INET : word == 2 ? AF_INET6 : AF_UNSPEC;
+}
+
+void method_tcp_socket(struct request *request)
+{
+    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    struct socket *socket;
+    struct fault fault;
+
+    int r = session_socket_new(request_session(request), SOCKET_UNBOUND, &request->thread, NULL,
+                               &socket);
+    if (r) {
+        fault_full(&fault, r, settings, "TCPSocket");
+        request_fail(request, &fault);
+        return;
+    }
+    socket->family = method_family(request->params.tcp_socket.family);
+    struct proto_tcp_socket_result result = {.socket = socket->number};
+    request_answer(request, &result);
+}
+
+/* ---- TCPBind
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void describe(const struct request *request, char *text, size_t n_text)
+{
+    const struct proto_tcp_bind_params *params = &request->params.tcp_bind;
+    snprintf(text, n_text, "TCPBind to %s%sport %s", params->has_address ? params->address : "",
+             params->has_address ? " " : "", params->port);
+}
+
+static void fail_bind(struct request *request, int r)
+{
+    struct fault fault;
+    char what[192];
+
+    if (r > 0) {
+        fail(request, r);
+        return;
+    }
+    describe(request, what, sizeof(what));
+    fault_errno(&fault, STAGE_CONNECT, -r, what);
+    if (r == -EACCES)
+        fault_set(&fault, WIRE_EACCES,
+                  "%s: the system keeps that port for privileged programs; take one from 1024 up, "
+                  "or see net.ipv4.ip_unprivileged_port_start",
+                  what);
+    else if (r == -EADDRINUSE)
+        fault_set(&fault, WIRE_EADDRINUSE,
+                  "%s: something listens there already; take another port, or 0 for any free one",
+                  what);
+    else if (r == -EAFNOSUPPORT)
+        fault_set(&fault, WIRE_EAFNOSUPPORT,
+                  "%s: the address is not of the socket's family, or this host has no such "
+                  "addresses",
+                  what);
+    fault.stage = STAGE_CONNECT;
+    fault.sys_errno = -r;
+    request_fail(request, &fault);
+}
+
+static void bind_to(struct request *request, uint16_t port)
+{
+    const struct proto_tcp_bind_params *params = &request->params.tcp_bind;
+    struct address address = {.n_bytes = 0};
+    char text[ADDRESS_TEXT_MAX];
+    struct fault fault;
+
+    if (params->has_address && address_parse(&address, params->address, 0)) {
+        fault_param(&fault, "TCPBind", "address", "an IPv4 or IPv6 address of this host");
+        request_fail(request, &fault);
+        return;
+    }
+    int r = socket_bind(request->socket, &address, port);
+    if (r) {
+        fail_bind(request, r);
+        return;
+    }
+    const struct address *local = socket_local(request->socket);
+    struct proto_tcp_bind_result result = {
+        .status = 0,
+        .address = address_text(local, text, sizeof(text)),
+        .port = address_port(local),
+    };
+    request_answer(request, &result);
+}
+
+static void on_service(struct request *request, struct lookup *lookup)
+{
+    struct fault fault;
+    uint16_t port = lookup->gai ? 0 : address_port(&lookup->addresses[0]);
+
+    job_done(request);
+    if (lookup->gai) {
+        fault_gai(&fault, lookup->gai, lookup->sys_errno, "TCPBind", lookup->host, lookup->service);
+        lookup_free(lookup);
+        request_fail(request, &fault);
+        return;
+    }
+    lookup_free(lookup);
+    /* meanwhile the socket may have gone, or have another owner */
+    if (request_socket(request, request->params.tcp_bind.socket))
+        bind_to(request, port);
+}
+
+void method_tcp_bind(struct request *request)
+{
+    const struct proto_tcp_bind_params *params = &request->params.tcp_bind;
+    char *end;
+
+    if (!request_socket(request, params->socket))
+        return;
+    if (request->socket->state != SOCKET_UNBOUND) {
+        fail(request, SOCKET_E_STATE);
+        return;
+    }
+    unsigned long port = strtoul(params->port, &end, 10); /* the field table knows the range */
+    if (*end == '\0') {
+        bind_to(request, (uint16_t)port);
+        return;
+    }
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    if (lookup) {
+        /* the port is what is asked for; any address will do for that */
+        lookup->kind = LOOKUP_ADDRESSES;
+        lookup->family = AF_INET;
+        snprintf(lookup->host, sizeof(lookup->host), "127.0.0.1");
+        snprintf(lookup->service, sizeof(lookup->service), "%s", params->port);
+    }
+    method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_service);
+}
+
+/* ---- TCPListen
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void method_tcp_listen(struct request *request)
+{
+    const struct proto_tcp_listen_params *params = &request->params.tcp_listen;
+
+    if (!request_socket(request, params->socket))
+        return;
+    int r = socket_listen(request->socket, (int)params->backlog);
+    if (r) {
+        fail(request, r);
+        return;
+    }
+    struct proto_tcp_listen_result result = {.status = 0};
+    request_answer(request, &result);
+}
+
+/* ---- TCPAccept
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void answer_accept(struct request *request, const struct socket *socket)
+{
+    char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+    const struct address *far = socket_remote(socket), *near = socket_local(socket);
+    struct proto_tcp_accept_result result = {
+        .socket = socket->number,
+        .remote_address = address_text(far, remote, sizeof(remote)),
+        .remote_port = address_port(far),
+        .local_address = address_text(near, local, sizeof(local)),
+        .local_port = address_port(near),
+    };
+    log_info("socket %u opened: session %llu uid %u pid %d accepted from %s port %lld on port %lld",
+             socket->number, (unsigned long long)socket->session->id,
+             (unsigned)socket->session->uid, (int)socket->session->pid, remote,
+             (long long)result.remote_port, (long long)result.local_port);
+    request_answer(request, &result);
+}
+
+static void end_accept(struct request *request, int r)
+{
+    struct fault fault;
+
+    if (r == 0) {
+        answer_accept(request, request->op.accept.accepted);
+    } else if (r == SOCKET_E_LIMIT) {
+        fault_full(&fault, request->op.accept.limit, &request->client->io->shared->settings,
+                   "TCPAccept");
+        request_fail(request, &fault);
+    } else {
+        fail(request, r);
+    }
+}
+
+static void on_accepted(struct socket_accept *accept, int r)
+{
+    end_accept(container_of(accept, struct request, op.accept), r);
+}
+
+static void withdraw_accept(struct request *request, struct fault *fault)
+{
+    (void)fault;
+    socket_withdraw_accept(request->socket, &request->op.accept);
+}
+
+void method_tcp_accept(struct request *request)
+{
+    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
+
+    if (!request_socket(request, params->socket))
+        return;
+    request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
+    int r = socket_accept(request->socket, &request->op.accept);
+    if (r != SOCKET_E_PARKED) {
+        end_accept(request, r);
+        return;
+    }
+    request->withdraw = withdraw_accept;
+    /* when it fails the request was answered */
+    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
+                               request_session(request)->deadlines.accept);
+}

@@ -1,0 +1,122 @@
+#include "rpc/offers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/socket_move.h"
+#include "broker/stats.h"
+#include "util/log.h"
+
+/* Nobody's socket leaves the table. */
+static void close_socket(struct offer *offer, const char *why)
+{
+    struct socket *socket = offer->socket;
+
+    log_info("socket %u closed: %s", socket->number, why);
+    table_release(offer->io->room.table, socket->number);
+    (void)stats_sub(sockets, 1);
+    offer->socket = socket_discard(socket);
+}
+
+static void end(struct offer *offer)
+{
+    struct io *io = offer->io;
+    struct session *session = map_get(&io->sessions, offer->session);
+
+    ASSERT(!offer->socket);
+    if (session)
+        session_offer_ended(session);
+    timers_stop(&io->loop->timers, &offer->deadline);
+    void *removed = map_remove(&io->offers, offer->token.id);
+    ASSERT(removed == offer);
+    free(offer);
+    (void)stats_sub(offers, 1);
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct offer *offer = container_of(timer, struct offer, deadline);
+
+    if (!offer->socket) { /* somebody is claiming it right now */
+        offer->expired = true;
+        return;
+    }
+    stats_count(offers_expired);
+    close_socket(offer, "nobody claimed it in time");
+    end(offer);
+}
+
+int offers_make(struct io *io, struct session *session, struct socket *socket, int64_t timeout_ms,
+                const struct offer **ret_offer)
+{
+    ASSERT_OWNER(io->loop);
+    struct offer *offer = calloc(1, sizeof(*offer));
+    if (!offer)
+        return -ENOMEM;
+    offer->io = io;
+    offer->uid = session->uid;
+    offer->session = session->id;
+    int r = token_new(&offer->token, TOKEN_OFFER, io->index, ++io->n_offers_made);
+    if (r == 0)
+        r = map_put(&io->offers, offer->token.id, offer);
+    if (r) {
+        free(offer);
+        return r;
+    }
+    r = timers_start(&io->loop->timers, &offer->deadline, (uint64_t)timeout_ms, on_deadline);
+    if (r == 0)
+        r = (int)session_yield(session, &socket);
+    if (r) {
+        timers_stop(&io->loop->timers, &offer->deadline);
+        (void)map_remove(&io->offers, offer->token.id);
+        free(offer);
+        return r;
+    }
+    offer->socket = socket;
+    stats_count(offers);
+    *ret_offer = offer;
+    return 0;
+}
+
+struct socket *offers_take(struct io *io, const struct token *token, uid_t uid)
+{
+    ASSERT_OWNER(io->loop);
+    struct offer *offer = token->id ? map_get(&io->offers, token->id) : NULL;
+    if (!offer || !offer->socket || offer->uid != uid || !token_equal(&offer->token, token))
+        return NULL;
+    struct socket *socket = offer->socket;
+    offer->socket = NULL;
+    return socket;
+}
+
+void offers_settle(struct io *io, uint64_t id, struct socket **socket)
+{
+    ASSERT_OWNER(io->loop);
+    struct offer *offer = map_get(&io->offers, id);
+    ASSERT(offer && !offer->socket);
+    offer->socket = *socket;
+    *socket = NULL;
+    if (offer->socket && !offer->expired && io->state == IO_RUNNING)
+        return;
+    if (offer->socket) {
+        if (offer->expired)
+            stats_count(offers_expired);
+        close_socket(offer, offer->expired ? "nobody claimed it in time" : "shutting down");
+    }
+    end(offer);
+}
+
+void offers_drain(struct io *io)
+{
+    ASSERT_OWNER(io->loop);
+    for (;;) {
+        struct offer *offer, *waiting = NULL;
+        for (size_t i = 0; !waiting && (offer = map_next(&io->offers, &i, NULL));)
+            if (offer->socket)
+                waiting = offer;
+        if (!waiting)
+            return; /* what is taken settles */
+        close_socket(waiting, "shutting down");
+        end(waiting);
+    }
+}

@@ -1,0 +1,154 @@
+#include "rpc/sessions.h"
+
+#include "broker/stats.h"
+#include "util/log.h"
+
+/* While a durable session has connections its timer only keeps its place among the timers. */
+enum { LEASE_PLACE_MS = 86400000 };
+
+static struct io *io_of(const struct session *session)
+{
+    return container_of(session->room, struct io, room);
+}
+
+static void end(struct session *session)
+{
+    struct io *io = io_of(session);
+    void *removed = map_remove(&io->sessions, session->id);
+
+    ASSERT(removed == session);
+    sessions_close(session);
+    session_end(session);
+}
+
+int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid, struct session **ret_session)
+{
+    const struct rpc_settings *settings = &io->shared->settings;
+    struct session *session;
+
+    ASSERT_OWNER(io->loop);
+    int r = session_new(&session, atomic_fetch_add(&io->shared->next_session, 1), &io->room);
+    if (r)
+        return r;
+    r = map_put(&io->sessions, session->id, session);
+    if (r) {
+        session_end(session);
+        return r;
+    }
+    session->uid = uid;
+    session->gid = gid;
+    session->pid = pid;
+    session->max_sockets = settings->sockets_per_session;
+    session->max_held = settings->held_bytes;
+    *ret_session = session;
+    return 0;
+}
+
+void sessions_enter(struct session *session, struct client *client)
+{
+    ASSERT_OWNER(session->room->loop);
+    ASSERT(!client->session);
+    client->session = session;
+    list_append(&session->members, &client->member);
+}
+
+void sessions_leave(struct client *client)
+{
+    struct session *session = client->session;
+
+    ASSERT_OWNER(session->room->loop);
+    client->session = NULL;
+    list_remove(&client->member);
+    sessions_release(session);
+}
+
+static void on_lease(struct timer *timer)
+{
+    struct session *session = container_of(timer, struct session, lease);
+
+    if (!list_empty(&session->members) || session->n_guests > 0) {
+        int r = timers_start(&session->room->loop->timers, timer, LEASE_PLACE_MS, on_lease);
+        ASSERT(r == 0); /* it has just left its place */
+        return;
+    }
+    log_info("session %llu: nobody came back within %lld ms; %zu sockets are closed",
+             (unsigned long long)session->id, (long long)session->lease_ms,
+             session->sockets.n_used);
+    stats_count(leases_expired);
+    end(session);
+}
+
+void sessions_release(struct session *session)
+{
+    ASSERT_OWNER(session->room->loop);
+    if (!list_empty(&session->members) || session->n_guests > 0)
+        return;
+    if (!session->durable || io_of(session)->state != IO_RUNNING) {
+        end(session);
+        return;
+    }
+    log_info("session %llu: its last connection has ended, it is kept for %lld ms",
+             (unsigned long long)session->id, (long long)session->lease_ms);
+    int r = timers_start(&session->room->loop->timers, &session->lease, (uint64_t)session->lease_ms,
+                         on_lease);
+    ASSERT(r == 0); /* it runs, so it has a place */
+}
+
+int sessions_open(struct session *session, int64_t lease_ms)
+{
+    struct io *io = io_of(session);
+
+    ASSERT_OWNER(io->loop);
+    if (!session->durable) {
+        if (stats_add(sessions_durable, 1) >= io->shared->settings.durable_sessions) {
+            (void)stats_sub(sessions_durable, 1);
+            return SESSIONS_E_FULL;
+        }
+        int r = token_new(&session->token, TOKEN_SESSION, io->index, session->id);
+        if (r == 0)
+            r = timers_start(&io->loop->timers, &session->lease, LEASE_PLACE_MS, on_lease);
+        if (r) {
+            (void)stats_sub(sessions_durable, 1);
+            return r;
+        }
+        session->durable = true;
+    }
+    session->lease_ms = lease_ms;
+    log_info("session %llu is durable: it outlives its connections by %lld ms",
+             (unsigned long long)session->id, (long long)lease_ms);
+    return 0;
+}
+
+void sessions_close(struct session *session)
+{
+    if (!session->durable)
+        return;
+    timers_stop(&session->room->loop->timers, &session->lease);
+    session->durable = false;
+    session->token = (struct token){0};
+    (void)stats_sub(sessions_durable, 1);
+}
+
+struct session *sessions_find(const struct io *io, const struct token *token, uid_t uid)
+{
+    ASSERT_OWNER(io->loop);
+    struct session *session = token->id ? map_get(&io->sessions, token->id) : NULL;
+    if (!session || !session->durable || session->uid != uid ||
+        !token_equal(&session->token, token))
+        return NULL;
+    return session;
+}
+
+void sessions_drain(struct io *io)
+{
+    ASSERT_OWNER(io->loop);
+    for (;;) {
+        struct session *session, *idle = NULL;
+        for (size_t i = 0; !idle && (session = map_next(&io->sessions, &i, NULL));)
+            if (list_empty(&session->members) && session->n_guests == 0)
+                idle = session;
+        if (!idle)
+            return;
+        end(idle);
+    }
+}

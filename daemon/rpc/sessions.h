@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * sessions: the sessions of one io thread: which connections belong to each, and what makes one
+ * outlive them: a durable session lives on by its lease after its last connection has ended.
+ *
+ * Threads:   the io thread only (asserted).
+ * Ownership: the io thread owns its sessions; one ends when nobody belongs to it and it is not
+ * durable, when its lease runs out, or when the broker stops.
+ * Errors:    SESSIONS_E_FULL; -errno.
+ * Limits:    limits.durable_sessions, over all io threads.
+ */
+#include "rpc/client.h"
+
+enum { SESSIONS_E_FULL = 1 };
+
+/* A session that nobody belongs to yet: sessions_enter(), or sessions_release(). */
+NODISCARD int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid,
+                             struct session **ret_session);
+void sessions_enter(struct session *session, struct client *client);
+/* The client has no session after this. */
+void sessions_leave(struct client *client);
+/* Somebody has left, or will not come: is it over with the session? */
+void sessions_release(struct session *session);
+
+/* Make it durable, or give it another lease; session->token is set. Returns 0, SESSIONS_E_FULL or
+ * -errno. */
+NODISCARD int sessions_open(struct session *session, int64_t lease_ms);
+/* Not durable any more: its token is void. */
+void sessions_close(struct session *session);
+/* The durable session with that token, for that user; NULL: there is none. */
+struct session *sessions_find(const struct io *io, const struct token *token, uid_t uid);
+
+/* The broker stops: end those that nobody belongs to. */
+void sessions_drain(struct io *io);
