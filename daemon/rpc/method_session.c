@@ -160,6 +160,9 @@ static void move(struct errand *errand)
         return;
     }
     request->withdraw = NULL;
+    log_info("session %llu %s: uid %u pid %d: joins session %llu",
+             (unsigned long long)client->session->id, client->session->durable ? "left" : "closed",
+             (unsigned)client->uid, (int)client->pid, (unsigned long long)join->session);
     session_unhold(client->session, request->n_held);
     request->n_held = 0;
     sessions_leave(client);

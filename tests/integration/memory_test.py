@@ -75,6 +75,7 @@ class Memory(unittest.TestCase):
         return process, path, log
 
     def requests(self):
+        """A generator that is sent the result of each request, {} when it has none."""
         port = self.echo.port
         yield "Broker.Hello", {"client": "memory"}
         yield "TCPConnect", {"hostname": "127.0.0.1", "port": port, "thread": "t"}
@@ -93,12 +94,49 @@ class Memory(unittest.TestCase):
         yield "Broker.Stats", []
         yield "Broker.Errors", []
         yield "TCPClose", {"socket": 1, "thread": "t"}
+        serving = (yield "TCPSocket", {"family": "ipv4"}).get("socket", 1000)
+        port = (yield "TCPBind", {"socket": serving, "port": 0, "address": "127.0.0.1"}).get("port", 9)
+        yield "TCPBind", {"socket": (yield "TCPSocket", {}).get("socket", 1000), "port": "domain", "timeout_ms": 500}
+        yield "TCPListen", [serving]
+        yield "TCPConnect", {"hostname": "127.0.0.1", "port": port}
+        accepted = (yield "TCPAccept", {"socket": serving, "timeout_ms": 300}).get("socket", 1000)
+        yield "TCPAccept", {"socket": serving, "timeout_ms": 30}
+        yield "TCPTransfer", [accepted, "u"]
+        token = (yield "TCPOffer", {"socket": accepted, "thread": "u", "timeout_ms": 5000}).get("token", "o")
+        yield "TCPClaim", {"token": token, "thread": "v"}
+        yield "TCPSend", {"socket": accepted, "thread": "v", "data": "x"}
+        yield "TCPOffer", {"socket": accepted, "thread": "v", "timeout_ms": 1}
+        plain = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": self.echo.port}).get("socket", 1000)
+        yield "TCPStartTLS", {"socket": plain, "server_name": "localhost", "timeout_ms": 300, "alpn": ["a"], "verify": False}
+        yield "TCPSend", [plain, "x"]
+        yield "Session.Set", {"receive_timeout_ms": 20}
+        token = (yield "Session.Open", [60000]).get("token", "s")
+        yield "Broker.List", []
+        yield None, None
+        yield "Session.Join", [token]
+        yield "TCPGetMyPort", [serving]
+        yield "Session.Join", [token]
+        yield "Session.Close", []
 
     def talk(self, path):
         """Requests one by one, on new connections when one was closed. Returns how many were answered with an error."""
         connection = file = None
-        refused = 0
-        for id, (method, params) in enumerate(self.requests(), 1):
+        refused = id = 0
+        requests, result = self.requests(), None
+        while True:
+            try:
+                method, params = requests.send(result)
+            except StopIteration:
+                break
+            id += 1
+            result = {}
+            if method is None:
+                # a new connection
+                if connection:
+                    file.close()
+                    connection.close()
+                    connection = None
+                continue
             if connection is None:
                 connection = socket.socket(socket.AF_UNIX)
                 connection.settimeout(LIMIT)
@@ -123,6 +161,7 @@ class Memory(unittest.TestCase):
             self.assertIn(answer["id"], (id, None))
             self.assertEqual(("result" in answer) + ("error" in answer), 1)
             refused += "error" in answer
+            result = answer.get("result", {})
         if connection:
             file.close()
             connection.close()
