@@ -862,7 +862,7 @@ struct tcpb_tcp_addr2name_result {
     const char *hostname;
 };
 
-/* TCPPing (not in this version): ICMP echo */
+/* TCPPing: ICMP echo */
 struct tcpb_tcp_ping_params {
     char unused_;
     /* name or address (host name or address of 1..253 bytes, without blanks) */
@@ -1323,6 +1323,11 @@ int tcpb_tcp_addr2name(struct tcpb *broker, const struct tcpb_tcp_addr2name_para
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_tcp_addr2name_result **ret_result,
                        struct tcpb_error *error);
+
+/* TCPPing: ICMP echo. */
+int tcpb_tcp_ping(struct tcpb *broker, const struct tcpb_tcp_ping_params *params,
+                  struct tcpb_reply **ret_reply, const struct tcpb_tcp_ping_result **ret_result,
+                  struct tcpb_error *error);
 
 /* TCPStartTLS: turn a plain socket into TLS. */
 int tcpb_tcp_start_tls(struct tcpb *broker, const struct tcpb_tcp_start_tls_params *params,

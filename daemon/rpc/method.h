@@ -21,6 +21,7 @@ void method_tcp_socket(struct request *request);
 void method_tcp_bind(struct request *request);
 void method_tcp_listen(struct request *request);
 void method_tcp_accept(struct request *request);
+void method_tcp_ping(struct request *request);
 void method_tcp_start_tls(struct request *request);
 void method_tcp_transfer(struct request *request);
 void method_tcp_offer(struct request *request);
