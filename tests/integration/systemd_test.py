@@ -233,6 +233,15 @@ class SystemdTest(unittest.TestCase):
         with connect() as control:
             addresses = call(control, "TCPName2Addr", "localhost")["addresses"]
             self.assertIn("127.0.0.1", addresses)
+            # what Debian's systemd sets at boot; a container has the kernel's default
+            pathlib.Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647", encoding="ascii")
+            for address in ("127.0.0.1", "::1"):
+                self.assertEqual(call(control, "TCPPing", address)["address"], address)
+            serving = call(control, "TCPSocket")["socket"]
+            port = call(control, "TCPBind", serving, 0)["port"]
+            call(control, "TCPListen", serving)
+            with socket.create_connection(("127.0.0.1", port)):
+                call(control, "TCPAccept", serving)
         pid = show("MainPID")
         nices = set()
         for thread in os.listdir(f"/proc/{pid}/task"):
