@@ -92,6 +92,7 @@ class Memory(unittest.TestCase):
         yield "Broker.List", []
         yield "Broker.Stats", []
         yield "Broker.Errors", []
+        yield "rpc.discover", []
         yield "TCPClose", {"socket": 1, "thread": "t"}
 
     def talk(self, path):
