@@ -45,7 +45,8 @@ static int run(struct cli *cli)
     }
     if (json && cli->n_words > 1)
         return talk_usage("call", "give the parameters either by --json or as name=value");
-    int r = json ? 0 : params_from_words(method, cli->words + 1, cli->n_words - 1, &params);
+    int r = json ? params_check_json(method, json)
+                 : params_from_words(method, cli->words + 1, cli->n_words - 1, &params);
     if (r)
         return r;
     r = call(cli, name, json ? json : params);
