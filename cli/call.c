@@ -4,19 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/join.h"
 #include "cli/params.h"
 #include "cli/pass.h"
 #include "cli/talk.h"
 #include "cli/verbs.h"
+#include "lib/call.h"
 
+/* What was typed is what is sent: without thread=… it speaks for the session's unnamed thread, and
+ * so does the next command in a session that they share. */
 static int call(struct cli *cli, const char *method, const char *params)
 {
     struct tcpb *broker = NULL;
     struct tcpb_reply *reply = NULL;
     struct tcpb_error error;
     int status = EXIT_OK;
-    if (tcpb_open(&broker, cli->socket, &error) ||
-        tcpb_exchange(broker, method, params, &reply, &error))
+    if (tcpb_open(&broker, cli->socket, &error))
+        status = talk_error(cli, &error, NULL);
+    else if ((status = join_session(cli, broker)) != EXIT_OK)
+        ; /* told */
+    else if (call_exchange(broker, method, params, false, &reply, &error))
         status = talk_error(cli, &error, NULL);
     else if (tcpb_reply_failed(reply, &error))
         status = talk_error(cli, &error, tcpb_reply_json(reply));
@@ -45,7 +52,8 @@ static int run(struct cli *cli)
     }
     if (json && cli->n_words > 1)
         return talk_usage("call", "give the parameters either by --json or as name=value");
-    int r = json ? 0 : params_from_words(method, cli->words + 1, cli->n_words - 1, &params);
+    int r = json ? params_check_json(method, json)
+                 : params_from_words(method, cli->words + 1, cli->n_words - 1, &params);
     if (r)
         return r;
     r = call(cli, name, json ? json : params);
@@ -64,12 +72,17 @@ const struct cli_verb verb_call = {
     .name = "call",
     .arguments = "METHOD [NAME=VALUE… | --json PARAMS] | -",
     .summary = "call a method and print its result as JSON",
-    .details = "NAME=VALUE is typed by the method's table: true/false/yes/no, integers, lists at "
-               "their commas, else\n"
-               "strings; NAME:=JSON gives any value. \"tcpbroker help METHOD\" tells the names.\n"
-               "With - whole JSON-RPC requests are read from standard input, one a line, over one "
-               "connection, and\n"
-               "the answers printed as they come; a socket lives as long as the connection.",
+    .details =
+        "NAME=VALUE is typed by the method's table: true/false/yes/no, integers, lists at "
+        "their commas, else\n"
+        "strings; NAME:=JSON gives any value. \"tcpbroker help METHOD\" tells the names.\n"
+        "With - whole JSON-RPC requests are read from standard input, one a line, over one "
+        "connection, and\n"
+        "the answers printed as they come.\n"
+        "A socket lives as long as the connection to the broker, which is that of this "
+        "command, unless\n"
+        "$TCPBROKER_SESSION names a session (tcpbroker session open): then the next call can "
+        "use it.",
     .options = options,
     .min_words = 1,
     .max_words = 64,

@@ -52,6 +52,7 @@ static void print_bash(void)
     printf("    esac\n"
            "    case $verb:$method in\n"
            "    completion:) words+=' bash zsh fish' ;;\n"
+           "    session:) words+=' open close' ;;\n"
            "    call: | help:) words+='");
     print_methods();
     printf("' ;;\n");
@@ -107,7 +108,8 @@ static void print_fish(void)
     printf("complete -c tcpbroker -n '__fish_seen_subcommand_from call help' -a '");
     print_methods();
     printf("'\ncomplete -c tcpbroker -n '__fish_seen_subcommand_from completion' -a 'bash zsh "
-           "fish'\n");
+           "fish'\n"
+           "complete -c tcpbroker -n '__fish_seen_subcommand_from session' -a 'open close'\n");
 }
 
 static int run(struct cli *cli)

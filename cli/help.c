@@ -86,6 +86,8 @@ static int run(struct cli *cli)
         print_method(&method_infos[method]);
     } else {
         const char *near = method_nearest(name);
+        if (!near)
+            near = cli_verb_nearest(name);
         return talk_usage("help", "there is no verb and no method %s%s%s%s", name,
                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }

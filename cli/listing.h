@@ -7,6 +7,9 @@
  */
 #include "cli/verb.h"
 
+/* joined: for the session of the environment, if it names one. */
+enum listing_session { LISTING_OWN, LISTING_JOINED };
+
 /* Call method (no parameters); with --json print the result, else print(cli, its result struct). */
-int listing(struct cli *cli, const char *method,
+int listing(struct cli *cli, const char *method, enum listing_session session,
             void (*print)(const struct cli *cli, const void *result));

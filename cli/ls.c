@@ -1,6 +1,6 @@
 /*
- * ls: the sockets of the broker. A session sees its own only, and the session of this command has
- * none: the list is for root, who sees all.
+ * ls: the sockets of the broker: root sees all, others those of the session that the environment
+ * names. (The session of this command itself has none.)
  */
 #include <inttypes.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static void print(const struct cli *cli, const void *result)
 
 static int run(struct cli *cli)
 {
-    return listing(cli, "Broker.List", print);
+    return listing(cli, "Broker.List", LISTING_JOINED, print);
 }
 
 static const struct cli_option options[] = {
@@ -86,9 +86,9 @@ const struct cli_verb verb_ls = {
     .name = "ls",
     .arguments = "",
     .summary = "list the broker's sockets",
-    .details = "root sees the sockets of all sessions; others would see those of their own session "
-               "only, and that of\n"
-               "this command has none.",
+    .details = "root sees the sockets of all sessions, others those of the session that "
+               "$TCPBROKER_SESSION names\n"
+               "(tcpbroker session open).",
     .options = options,
     .run = run,
 };

@@ -25,8 +25,11 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     const struct cli_verb *verb = cli_verb_by_name(cli.words[0]);
-    if (!verb)
-        return talk_usage(NULL, "there is no verb %s", cli.words[0]);
+    if (!verb) {
+        const char *near = cli_verb_nearest(cli.words[0]);
+        return talk_usage(NULL, "there is no verb %s%s%s%s", cli.words[0],
+                          near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    }
     bool global_help = help;
     r = cli_parse(verb, &cli, (int)cli.n_words - 1, cli.words + 1, &help);
     if (r)

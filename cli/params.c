@@ -8,6 +8,9 @@
 #include "proto/json.h"
 #include "proto/writer.h"
 
+/* As the library has it: no method nests that deep. */
+enum { DEPTH_MAX = 31 };
+
 static const struct field *find_field(const struct field_table *table, const char *name, size_t n)
 {
     for (size_t i = 0; i < table->n_fields; i++) {
@@ -110,7 +113,7 @@ static bool write_value(struct writer *writer, const struct field *field, const 
 static int unknown(enum method method, const char *name, size_t n)
 {
     char word[128];
-    snprintf(word, sizeof(word), "%.*s", (int)n, name);
+    snprintf(word, sizeof(word), "%.*s", (int)(n < sizeof(word) ? n : sizeof(word) - 1), name);
     const char *near = fields_nearest(method_infos[method].params, word);
     return talk_usage("call", "%s has no parameter \"%s\"%s%s%s (tcpbroker help %s)",
                       method_infos[method].name, word, near ? "; did you mean " : "",
@@ -139,7 +142,7 @@ static int write_word(struct writer *writer, enum method method, const char *wor
     if (raw) {
         struct json_fault fault;
         struct json *json;
-        int r = json_parse(&json, equals + 1, strlen(equals + 1), 31, &fault);
+        int r = json_parse(&json, equals + 1, strlen(equals + 1), DEPTH_MAX, &fault);
         if (r)
             return talk_usage("call", "%s is not JSON: %s", field->name,
                               r > 0 ? fault.text : "out of memory");
@@ -151,6 +154,32 @@ static int write_word(struct writer *writer, enum method method, const char *wor
         return talk_usage("call", "%s must be %s, not \"%s\"", field->name, wanted, equals + 1);
     }
     return 0;
+}
+
+int params_check_json(enum method method, const char *text)
+{
+    struct json_fault fault;
+    struct json *json;
+    int r = json_parse(&json, text, strlen(text), DEPTH_MAX, &fault);
+    if (r < 0) {
+        talk("out of memory");
+        return EXIT_ERROR;
+    }
+    if (r > 0)
+        return talk_usage("call", "the parameters are not JSON: %s%s%s (byte %zu)", fault.text,
+                          r == JSON_E_DUPLICATE ? ": " : "",
+                          r == JSON_E_DUPLICATE ? fault.member : "", fault.position);
+    if (json_type(json) != JSON_OBJECT && json_type(json) != JSON_ARRAY)
+        r = talk_usage("call", "the parameters must be a JSON object (by name) or array (by "
+                               "position)");
+    else if (json_type(json) == JSON_OBJECT)
+        for (const struct json *item = json_first(json); item && r == 0; item = json_next(item)) {
+            size_t n = strlen(json_key(item));
+            if (!find_field(method_infos[method].params, json_key(item), n))
+                r = unknown(method, json_key(item), n);
+        }
+    json_free(json);
+    return r;
 }
 
 int params_from_words(enum method method, char **words, size_t n_words, char **ret_json)

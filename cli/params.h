@@ -4,7 +4,8 @@
  * table.
  *
  *   name=value    as the table says: true/false/yes/no, an integer, a list at its commas, else a
- * string name:=JSON    any JSON value
+ *                 string
+ *   name:=JSON    any JSON value
  *
  * Threads:   any.
  * Ownership: the text is the caller's: free().
@@ -13,3 +14,7 @@
 #include "proto/methods.h"
 
 int params_from_words(enum method method, char **words, size_t n_words, char **ret_json);
+
+/* Parameters given as JSON: is it JSON, and are the members of an object those of the method? What
+ * else may be wrong the daemon tells. */
+int params_check_json(enum method method, const char *text);

@@ -6,8 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/join.h"
 #include "cli/talk.h"
-#include "lib/dial.h"
+#include "lib/connection.h"
 
 struct flow {
     int from, to;
@@ -79,12 +80,16 @@ static int pass(int fd)
 
 int pass_lines(struct cli *cli)
 {
+    struct tcpb *broker = NULL;
     struct tcpb_error error;
-    int fd;
-    if (dial(cli->socket, &fd, &error))
+    if (tcpb_open(&broker, cli->socket, &error))
         return talk_error(cli, &error, NULL);
-    int r = pass(fd);
-    close(fd);
+    int status = join_session(cli, broker);
+    /* with nothing in flight the library has nothing to read or to send */
+    int r = status ? 0 : pass(broker->fd);
+    tcpb_close(broker);
+    if (status)
+        return status;
     if (r == 0)
         return EXIT_OK;
     talk("passing requests failed: %s", strerrordesc_np(r));

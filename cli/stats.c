@@ -17,7 +17,7 @@ static void print(const struct cli *cli, const void *result)
 
 static int run(struct cli *cli)
 {
-    return listing(cli, "Broker.Stats", print);
+    return listing(cli, "Broker.Stats", LISTING_OWN, print);
 }
 
 const struct cli_verb verb_stats = {

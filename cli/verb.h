@@ -56,6 +56,7 @@ extern const struct cli_verb *const cli_verbs[]; /* ends with NULL */
 extern const struct cli_option cli_global_options[];
 
 const struct cli_verb *cli_verb_by_name(const char *name);
+const char *cli_verb_nearest(const char *name); /* a similar name, or NULL */
 /* The verb's table value, NULL when the option was not given. */
 const char *cli_value(const struct cli *cli, const struct cli_verb *verb, const char *option);
 

@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "proto/text.h"
+
 const struct cli_verb *const cli_verbs[] = {
-    &verb_call, &verb_connect, &verb_ls,         &verb_stats, &verb_errors,
-    &verb_help, &verb_version, &verb_completion, NULL,
+    &verb_call,   &verb_connect, &verb_session, &verb_ls,         &verb_stats,
+    &verb_errors, &verb_help,    &verb_version, &verb_completion, NULL,
 };
 
 const struct cli_verb *cli_verb_by_name(const char *name)
@@ -13,4 +15,18 @@ const struct cli_verb *cli_verb_by_name(const char *name)
         if (strcmp(cli_verbs[i]->name, name) == 0)
             return cli_verbs[i];
     return NULL;
+}
+
+const char *cli_verb_nearest(const char *name)
+{
+    const char *nearest = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; cli_verbs[i]; i++) {
+        size_t distance = text_near(name, cli_verbs[i]->name);
+        if (distance < least) {
+            least = distance;
+            nearest = cli_verbs[i]->name;
+        }
+    }
+    return nearest;
 }

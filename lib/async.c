@@ -116,7 +116,7 @@ int tcpb_submit(struct tcpb *broker, const char *method, const char *params, tcp
         return error_local(error, TCPB_LOCAL_ARGUMENT, 0, "there is no callback (NULL)");
     int64_t id = call_next_id(broker);
     struct writer line = WRITER_INIT;
-    r = request_raw(&line, id, method, params, error);
+    r = request_raw(&line, id, method, params, true, error);
     if (r == 0) {
         struct pending *pending = pending_new(id, method_by_name(method), callback, userdata);
         r = pending ? submit(broker, pending, &line, error) : error_memory(error);

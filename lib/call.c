@@ -49,7 +49,7 @@ static int converse(struct tcpb *broker, struct tcpb_reply *reply, const struct 
     return r;
 }
 
-int tcpb_exchange(struct tcpb *broker, const char *method, const char *params,
+int call_exchange(struct tcpb *broker, const char *method, const char *params, bool labelled,
                   struct tcpb_reply **ret_reply, struct tcpb_error *error)
 {
     int r = call_check(broker, error);
@@ -57,7 +57,7 @@ int tcpb_exchange(struct tcpb *broker, const char *method, const char *params,
         return r;
     int64_t id = call_next_id(broker);
     struct writer line = WRITER_INIT;
-    r = request_raw(&line, id, method, params, error);
+    r = request_raw(&line, id, method, params, labelled, error);
     if (r == 0) {
         struct tcpb_reply *reply = reply_new(id, method_by_name(method)), *answered = NULL;
         r = reply ? converse(broker, reply, &line, &answered, error) : error_memory(error);
@@ -68,6 +68,12 @@ int tcpb_exchange(struct tcpb *broker, const char *method, const char *params,
     }
     writer_deinit(&line);
     return r;
+}
+
+int tcpb_exchange(struct tcpb *broker, const char *method, const char *params,
+                  struct tcpb_reply **ret_reply, struct tcpb_error *error)
+{
+    return call_exchange(broker, method, params, true, ret_reply, error);
 }
 
 int tcpb_call(struct tcpb *broker, const char *method, const char *params,

@@ -98,9 +98,10 @@ static int one_line(const char *params, bool add_thread, bool empty, char **ret_
 }
 
 static int request_parsed(struct writer *line, int64_t id, const char *name, enum method method,
-                          const char *params, const struct json *json, struct tcpb_error *error)
+                          const char *params, const struct json *json, bool labelled,
+                          struct tcpb_error *error)
 {
-    bool threaded = thread_field(method) != NULL;
+    bool threaded = labelled && thread_field(method) != NULL;
     if (threaded && json_type(json) == JSON_ARRAY) {
         int r = request_positional(line, id, method, json);
         if (r < 0)
@@ -119,7 +120,7 @@ static int request_parsed(struct writer *line, int64_t id, const char *name, enu
 }
 
 int request_raw(struct writer *line, int64_t id, const char *name, const char *params,
-                struct tcpb_error *error)
+                bool labelled, struct tcpb_error *error)
 {
     struct json_fault fault;
     struct json *json;
@@ -144,7 +145,7 @@ int request_raw(struct writer *line, int64_t id, const char *name, const char *p
             error, TCPB_LOCAL_ARGUMENT, 0,
             "the parameters of %s must be a JSON object (by name) or array (by position)", name);
     else
-        r = request_parsed(line, id, name, method, params, json, error);
+        r = request_parsed(line, id, name, method, params, json, labelled, error);
     json_free(json);
     return r;
 }

@@ -1147,7 +1147,7 @@ struct tcpb_broker_reload_result {
     struct tcpb_strings reloaded;
 };
 
-/* rpc.discover (not in this version): an OpenRPC document of all this */
+/* rpc.discover: an OpenRPC document of all this */
 struct tcpb_rpc_discover_params {
     char unused_;
 };
@@ -1376,6 +1376,11 @@ int tcpb_broker_errors(struct tcpb *broker, const struct tcpb_broker_errors_para
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_errors_result **ret_result,
                        struct tcpb_error *error);
+
+/* rpc.discover: an OpenRPC document of all this. */
+int tcpb_rpc_discover(struct tcpb *broker, const struct tcpb_rpc_discover_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_rpc_discover_result **ret_result, struct tcpb_error *error);
 
 /* Session.Open: make the session outlive its connections. */
 int tcpb_session_open(struct tcpb *broker, const struct tcpb_session_open_params *params,

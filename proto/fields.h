@@ -141,5 +141,6 @@ void fields_write(const struct field_table *table, const void *source, struct wr
  * documents and help. */
 void field_describe(const struct field *field, char *text, size_t n_text);
 
-/* The nearest name to word among the table's members, or NULL when none is near. */
+/* The nearest name to word among the table's members and their aliases, or NULL when none is near.
+ */
 const char *fields_nearest(const struct field_table *table, const char *word);

@@ -106,10 +106,14 @@ const char *fields_nearest(const struct field_table *table, const char *word)
     size_t least = SIZE_MAX;
 
     for (size_t i = 0; i < table->n_fields; i++) {
-        size_t distance = text_near(word, table->fields[i].name);
-        if (distance < least) {
-            least = distance;
-            nearest = table->fields[i].name;
+        const struct field *field = &table->fields[i];
+        const char *names[] = {field->name, field->type == FIELD_ENUM ? NULL : field->extra};
+        for (size_t k = 0; k < 2 && names[k]; k++) {
+            size_t distance = text_near(word, names[k]);
+            if (distance < least) {
+                least = distance;
+                nearest = names[k];
+            }
         }
     }
     return nearest;

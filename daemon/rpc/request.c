@@ -111,6 +111,23 @@ void request_answer(struct request *request, const void *result)
     finish(request, true);
 }
 
+void request_answer_raw(struct request *request, void (*write)(struct writer *writer))
+{
+    struct client *client = request->client;
+    struct writer_mark mark;
+
+    ASSERT_OWNER(client->io->loop);
+    const struct proto_id *id = &request->call->id;
+    if (id->kind != PROTO_ID_ABSENT) {
+        struct writer *writer = answer_begin(client, request->batch, &mark);
+        message_result_begin(writer, id);
+        write(writer);
+        message_result_end(writer);
+        answer_end(client, request->batch, mark, id);
+    }
+    finish(request, true);
+}
+
 void request_fail(struct request *request, const struct fault *fault)
 {
     ASSERT_OWNER(request->client->io->loop);

@@ -65,6 +65,8 @@ bool request_in_company(const struct request *request);
 
 /* Answer with a result struct of the method's table. */
 void request_answer(struct request *request, const void *result);
+/* The same with a result that no struct could hold: write() writes it as one JSON value. */
+void request_answer_raw(struct request *request, void (*write)(struct writer *writer));
 void request_fail(struct request *request, const struct fault *fault);
 /* Drop it without an answer: its client is gone. */
 void request_drop(struct request *request);

@@ -6,6 +6,7 @@
  *   proto_tables errors     Markdown: the error codes
  *   proto_tables stats      Markdown: the counters of Broker.Stats
  *   proto_tables header     C: the typed part of <tcpbroker.h>
+ *   proto_tables openrpc    JSON: what rpc.discover answers
  *
  * Tests compare the kept texts with this output.
  */
@@ -15,6 +16,7 @@
 
 #include "proto/gen/proto_tables.h"
 #include "proto/methods.h"
+#include "proto/openrpc.h"
 
 static void print_cell(const char *text)
 {
@@ -138,9 +140,23 @@ static void print_stats(void)
 #undef STAT
 }
 
+static bool print_openrpc(void)
+{
+    struct writer writer = WRITER_INIT;
+    bool written;
+
+    openrpc_write(&writer);
+    written = !writer_failed(&writer);
+    if (written)
+        printf("%.*s\n", (int)writer.n_data, writer.data);
+    writer_deinit(&writer);
+    return written;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc == 2 ? argv[1] : "";
+    bool written = true;
 
     if (strcmp(what, "methods") == 0)
         print_methods();
@@ -150,9 +166,11 @@ int main(int argc, char **argv)
         print_stats();
     else if (strcmp(what, "header") == 0)
         print_header();
+    else if (strcmp(what, "openrpc") == 0)
+        written = print_openrpc();
     else {
-        fprintf(stderr, "usage: proto_tables methods|errors|stats|header\n");
+        fprintf(stderr, "usage: proto_tables methods|errors|stats|header|openrpc\n");
         return 2;
     }
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
+    return written && fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
 }

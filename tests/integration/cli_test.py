@@ -26,12 +26,13 @@ def command_path():
 
 
 def environment():
-    return {name: value for name, value in os.environ.items() if name not in ("TCPBROKER_SOCKET", "XDG_RUNTIME_DIR")}
+    return {name: value for name, value in os.environ.items()
+            if name not in ("TCPBROKER_SOCKET", "XDG_RUNTIME_DIR", "TCPBROKER_SESSION")}
 
 
-def run(socket_path, *words, stdin=b""):
+def run(socket_path, *words, stdin=b"", **variables):
     return subprocess.run([command_path(), "--socket", socket_path, *words], input=stdin, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=harness.seconds(20), env=environment())
+                          stderr=subprocess.PIPE, timeout=harness.seconds(20), env={**environment(), **variables})
 
 
 class Failure(Exception):
@@ -137,10 +138,7 @@ class Call(unittest.TestCase):
         with FakeBroker(TCPConnect=lambda params: {}, Broker_Cancel=lambda params: {}) as broker:
             done = run(broker.path, "call", *words)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"{}\n", b""))
-            params = dict(broker.seen[0][1])
-            if "thread" in params and not any("thread" in word for word in words):
-                self.assertRegex(params.pop("thread"), r"^\d+\.\d+$")
-            return params
+            return broker.seen[0][1]
 
     def test_words_are_typed_by_the_table(self):
         self.assertEqual(self.sent("TCPConnect", "hostname=h", "port=7", "secure=yes", "verify=false", "timeout_ms=20",
@@ -166,6 +164,34 @@ class Call(unittest.TestCase):
                 self.assertIn(text, done.stderr, words)
             self.assertEqual(broker.seen, [])
 
+    def test_wrong_names_in_json_are_not_sent(self):
+        with FakeBroker() as broker:
+            for method, params, text in (("TCPConnect", '{"hostnme": "x"}', b'"hostnme"; did you mean hostname?'),
+                                         ("TCPConnect", '{"servce": 1}', b"did you mean service?"),
+                                         ("TCPConnect", '{"Hostname": "x"}', b"hostname?"),
+                                         ("Broker.List", '{"quite": 1}', b"tcpbroker help Broker.List"),
+                                         ("TCPConnect", '{"family": 1, "ipv4": 1}', b'"ipv4"'),
+                                         ("TCPConnect", '{"port": 1, "port": 2}', b"port"),
+                                         ("TCPConnect", '{"port": ', b"JSON"), ("TCPConnect", "7", b"object"),
+                                         ("TCPConect", "{}", b"TCPConnect?"), ("TCPConnect", "", b"JSON")):
+                done = run(broker.path, "call", method, "--json", params)
+                self.assertEqual((done.returncode, done.stdout), (2, b""), params)
+                self.assertIn(text, done.stderr, params)
+            self.assertEqual(broker.seen, [])
+
+    def test_what_else_is_wrong_is_the_brokers_business(self):
+        for params in ({"port": "x" * 99}, {"hostname": 7, "service": None}, {"port": 1, "service": 2}, [1, 2, 3, 4, 5, 6], {}):
+            with FakeBroker(TCPConnect=lambda params: {}) as broker:
+                self.assertEqual(run(broker.path, "call", "TCPConnect", "--json", json.dumps(params)).returncode, 0)
+                self.assertEqual(broker.seen, [("TCPConnect", params)])
+
+    def test_names_that_are_nearly_right(self):
+        for words, text in ((["conect"], b"connect?"), (["help", "conect"], b"connect?"), (["help", "TCPSnd"], b"TCPSend?"),
+                            (["help", "sesion"], b"session?"), (["quite", "else"], b"no verb quite\n")):
+            done = run("/nowhere", *words)
+            self.assertEqual((done.returncode, done.stdout), (2, b""))
+            self.assertIn(text, done.stderr)
+
     def test_lines_are_passed_through(self):
         with FakeBroker(Broker_List=lambda params: {"n": params["n"]}) as broker:
             lines = [json.dumps({"jsonrpc": "2.0", "id": n, "method": "Broker.List", "params": {"n": n}}) for n in range(50)]
@@ -173,6 +199,106 @@ class Call(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             answers = sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda answer: answer["id"])
             self.assertEqual([answer["result"]["n"] for answer in answers], list(range(50)))
+
+
+class Session(unittest.TestCase):
+    TOKEN = "0123456789abcdef0123456789abcdef"
+
+    def fake(self, **handlers):
+        def join(params):
+            if params != {"token": self.TOKEN}:
+                raise Failure(-33006, "BAD_TOKEN", "request", "the token is wrong")
+            return {"sockets": [], "session": 7}
+        return FakeBroker(**{"Session_Join": join, "Session_Close": lambda params: {"status": 0},
+                             "Session_Open": lambda params: {"token": self.TOKEN, "session": 7},
+                             "Broker_List": lambda params: {"sockets": []}, "Broker_Stats": lambda params: {}, **handlers})
+
+    def test_open(self):
+        for words, lease_ms in (([], 600000), (["--lease", "90s"], 90000), (["--lease=500ms"], 500), (["--lease", "1h"], 3600000),
+                                (["--lease", "10m"], 600000), (["--lease=168h"], 604800000)):
+            with self.fake() as broker:
+                done = run(broker.path, "session", "open", *words, TCPBROKER_SESSION=self.TOKEN)
+                self.assertEqual((done.returncode, done.stdout.decode(), done.stderr), (0, self.TOKEN + "\n", b""))
+                self.assertEqual(broker.seen, [("Session.Open", {"lease_ms": lease_ms})], "and a session of its own")
+        with self.fake() as broker:
+            self.assertEqual(json.loads(run(broker.path, "session", "open", "--json").stdout), {"token": self.TOKEN, "session": 7})
+
+    def test_wrong_use(self):
+        with self.fake() as broker:
+            for words, text in (([], b"open | close"), (["opn"], b"session open"), (["open", "x"], b"too much"),
+                                (["close"], b"set TCPBROKER_SESSION"), (["close", "--lease", "1s"], b"session open"),
+                                *((["open", "--lease", time], b"10m")
+                                  for time in ("", "10", "m", "-1s", "1.5s", "0s", "1d", "1 s", "169h", "9" * 30 + "h", "s1"))):
+                done = run(broker.path, "session", *words)
+                self.assertEqual((done.returncode, done.stdout), (2, b""), words)
+                self.assertIn(text, done.stderr, words)
+            self.assertEqual(run(broker.path, "session", "close", TCPBROKER_SESSION="").returncode, 2)
+            self.assertEqual(broker.seen, [])
+
+    def test_an_answer_that_does_not_fit(self):
+        with self.fake(Session_Open=lambda params: {"tokens": [self.TOKEN]}) as broker:
+            done = run(broker.path, "session", "open")
+            self.assertEqual((done.returncode, done.stdout), (1, b""))
+            self.assertNotIn(self.TOKEN.encode(), done.stderr)
+
+    def test_close(self):
+        with self.fake() as broker:
+            done = run(broker.path, "session", "close", TCPBROKER_SESSION=self.TOKEN)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+            self.assertEqual(broker.seen, [("Session.Join", {"token": self.TOKEN}), ("Session.Close", {})])
+            self.assertEqual(json.loads(run(broker.path, "session", "close", "--json", TCPBROKER_SESSION=self.TOKEN).stdout),
+                             {"status": 0})
+
+    def test_who_joins(self):
+        line = b'{"jsonrpc":"2.0","id":1,"method":"Broker.List"}\n'
+        for words, stdin, joins in ((["call", "Broker.List"], b"", True), (["ls"], b"", True), (["call", "-"], line, True),
+                                    (["stats"], b"", False)):
+            for token in (self.TOKEN, ""):
+                with self.fake() as broker:
+                    run(broker.path, *words, stdin=stdin, TCPBROKER_SESSION=token)
+                    methods = [method for method, _ in broker.seen]
+                    self.assertEqual(methods.count("Session.Join"), 1 if joins and token else 0, words)
+                    if joins and token:
+                        self.assertEqual(methods, ["Session.Join", "Broker.List"])
+        with Echo().broker() as broker:
+            self.assertEqual(run(broker.path, "connect", "h", "9", stdin=b"x", TCPBROKER_SESSION=self.TOKEN).stdout, b"x")
+
+    def test_lines_after_joining(self):
+        with self.fake(Broker_List=lambda params: {"n": params["n"]}) as broker:
+            lines = [json.dumps({"jsonrpc": "2.0", "id": n, "method": "Broker.List", "params": {"n": n}}) for n in range(50)]
+            done = run(broker.path, "call", "-", stdin="\n".join(lines).encode(), TCPBROKER_SESSION=self.TOKEN)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual(sorted(json.loads(line)["result"]["n"] for line in done.stdout.splitlines()), list(range(50)))
+
+    def test_refused(self):
+        wrong = "f" * 32
+        for words in (["call", "Broker.List"], ["ls"], ["call", "-"], ["session", "close"]):
+            with self.fake() as broker:
+                done = run(broker.path, *words, stdin=b"{}\n", TCPBROKER_SESSION=wrong)
+                self.assertEqual((done.returncode, done.stdout), (1, b""))
+                for text in (b"TCPBROKER_SESSION", b"the token is wrong", b"session open", b"unset", b"[BAD_TOKEN, request]"):
+                    self.assertIn(text, done.stderr)
+                self.assertNotIn(wrong.encode(), done.stderr)
+                self.assertEqual([method for method, _ in broker.seen], ["Session.Join"])
+                error = json.loads(run(broker.path, "--json", *words, TCPBROKER_SESSION=wrong).stderr)["error"]
+                self.assertEqual((error["code"], error["data"]["symbol"]), (-33006, "BAD_TOKEN"))
+                self.assertIn("TCPBROKER_SESSION", error["message"])
+
+    def test_what_is_no_token_is_not_sent(self):
+        with self.fake() as broker:
+            for token in ("x" * 65, "x" * 100000, b"\xff\xfe"):
+                done = run(broker.path, "ls", TCPBROKER_SESSION=token)
+                self.assertEqual((done.returncode, done.stdout), (1, b""))
+                self.assertIn(b"unset TCPBROKER_SESSION", done.stderr)
+                self.assertLess(len(done.stderr), 300)
+            self.assertEqual(broker.seen, [])
+
+    def test_a_call_speaks_for_the_unnamed_thread(self):
+        with self.fake(TCPSend=lambda params: {"sent": 1}) as broker:
+            for words, params in ((["socket=1", "data=x"], {"socket": 1, "data": "x"}), (["--json", '[1,"x"]'], [1, "x"]),
+                                  (["--json", '{"socket":1,"thread":"t"}'], {"socket": 1, "thread": "t"})):
+                run(broker.path, "call", "TCPSend", *words, TCPBROKER_SESSION=self.TOKEN)
+                self.assertEqual(broker.seen[-1], ("TCPSend", params))
 
 
 class ExitStatus(unittest.TestCase):
@@ -195,7 +321,7 @@ class ExitStatus(unittest.TestCase):
                 self.assertEqual(json.loads(done.stderr), {"error": failure.error})
 
     def test_no_daemon(self):
-        for words in (["ls"], ["stats"], ["call", "Broker.List"], ["connect", "h", "1"], ["call", "-"]):
+        for words in (["ls"], ["stats"], ["call", "Broker.List"], ["connect", "h", "1"], ["call", "-"], ["session", "open"]):
             done = run("/nowhere/at/all", *words)
             self.assertEqual((done.returncode, done.stdout), (69, b""))
             self.assertIn(b"tcpbroker.socket", done.stderr)

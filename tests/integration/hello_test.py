@@ -10,9 +10,10 @@ from ca import certificates
 from harness import TestCase, main, wait_until
 
 BUILT = {"TCPConnect", "TCPSend", "TCPReceive", "TCPClose", "TCPBlock", "TCPGetMyAddr", "TCPGetMyPort", "TCPGetRemoteAddr",
-         "TCPName2Addr", "TCPAddr2Name", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Cancel", "Broker.Errors"}
+         "TCPName2Addr", "TCPAddr2Name", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Cancel", "Broker.Errors",
+         "rpc.discover"}
 CONTRACT = BUILT | {"TCPSocket", "TCPBind", "TCPListen", "TCPAccept", "TCPPing", "TCPAttach", "TCPStartTLS", "TCPTransfer",
-                    "TCPOffer", "TCPClaim", "Broker.Reload", "rpc.discover", "Session.Open", "Session.Join", "Session.Close",
+                    "TCPOffer", "TCPClaim", "Broker.Reload", "Session.Open", "Session.Join", "Session.Close",
                     "Session.Set"}
 CODES = {-32700: "PARSE_ERROR", -32600: "INVALID_REQUEST", -32601: "METHOD_NOT_FOUND", -32602: "INVALID_PARAMS",
          -32603: "INTERNAL", -10004: "EINTR", -10013: "EACCES", -10022: "EINVAL", -10024: "EMFILE", -10035: "EWOULDBLOCK",

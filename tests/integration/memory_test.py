@@ -93,6 +93,7 @@ class Memory(unittest.TestCase):
         yield "Broker.List", []
         yield "Broker.Stats", []
         yield "Broker.Errors", []
+        yield "rpc.discover", []
         yield "TCPClose", {"socket": 1, "thread": "t"}
         serving = (yield "TCPSocket", {"family": "ipv4"}).get("socket", 1000)
         port = (yield "TCPBind", {"socket": serving, "port": 0, "address": "127.0.0.1"}).get("port", 9)

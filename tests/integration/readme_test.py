@@ -100,7 +100,7 @@ class Examples(TestCase):
                 self.assertEqual(normal(output), normal(expected))
             else:
                 self.assertTrue(output.startswith("hello\n"), output)
-        self.assertEqual((self.tls.handshakes, self.plain.accepted), (1, 1))
+        self.assertEqual((self.tls.handshakes, self.plain.accepted), (1, 2))
 
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]

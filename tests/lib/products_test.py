@@ -68,7 +68,7 @@ class Manual(unittest.TestCase):
         page = read("docs", "man", "tcpbroker.1").replace("\\-", "-")
         help_text = run(COMMAND, "--help")
         verbs = re.findall(r"^  (\w+) ", help_text.split("Options:")[0], re.M)
-        self.assertGreaterEqual(len(verbs), 8)
+        self.assertGreaterEqual(len(verbs), 9)
         for verb in verbs:
             self.assertRegex(page, rf"(?m)^\.B {verb}$")
             for option in re.findall(r"--[a-z-]+", run(COMMAND, verb, "--help").split("Options:")[1]):
@@ -103,6 +103,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("tcpbroker", "call", "TCPConn"), ["TCPConnect"])
         self.assertEqual(self.complete("tcpbroker", "call", "TCPConnect", "serv"), ["server_name="])
         self.assertEqual(self.complete("tcpbroker", "completion", "f"), ["fish"])
+        self.assertEqual(self.complete("tcpbroker", "session", "o"), ["open"])
+        self.assertEqual(self.complete("tcpbroker", "session", "open", "--l"), ["--lease"])
 
     def test_other_shells(self):
         for shell in ("zsh", "fish"):

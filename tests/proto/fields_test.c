@@ -332,3 +332,13 @@ TEST(fields, impossible_values_are_not_made_plausible)
     CHECK_STRING(writer.data, "{\"hostname\":null,\"port\":80,\"family\":3}");
     writer_deinit(&writer);
 }
+
+TEST(fields, nearest_name)
+{
+    const struct field_table *table = method_infos[METHOD_TCP_CONNECT].params;
+
+    CHECK_STRING(fields_nearest(table, "hostnme"), "hostname");
+    CHECK_STRING(fields_nearest(table, "Servce"), "service"); /* the port's other name */
+    CHECK(fields_nearest(table, "ipv4") == NULL);             /* a word of family is no member */
+    CHECK(fields_nearest(table, "") == NULL);
+}

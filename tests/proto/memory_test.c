@@ -3,6 +3,7 @@
 
 #include "proto/frame.h"
 #include "proto/message.h"
+#include "proto/openrpc.h"
 #include "support/test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -117,6 +118,15 @@ static int frame(void)
     return r;
 }
 
+static int document(void)
+{
+    struct writer writer = WRITER_INIT;
+    openrpc_write(&writer);
+    int r = writer_failed(&writer) ? -ENOMEM : 0;
+    writer_deinit(&writer);
+    return r;
+}
+
 /* Fail the first, the second, ... allocation of work until there are not so many. */
 static size_t exhaust(int (*work)(void))
 {
@@ -141,6 +151,7 @@ TEST(memory, every_allocation_may_fail)
     CHECK(exhaust(decode) > 50);
     CHECK(exhaust(encode) >= 2);
     CHECK(exhaust(answer) > 10);
+    CHECK(exhaust(document) > 5);
     CHECK_INT(exhaust(frame), 1);
 }
 #else
