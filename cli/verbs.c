@@ -5,7 +5,7 @@
 #include "proto/text.h"
 
 const struct cli_verb *const cli_verbs[] = {
-    &verb_call,   &verb_connect, &verb_session, &verb_ls,         &verb_stats,
+    &verb_call,   &verb_connect, &verb_session, &verb_ls,         &verb_stats, &verb_reload,
     &verb_errors, &verb_help,    &verb_version, &verb_completion, NULL,
 };
 

@@ -1136,7 +1136,7 @@ struct tcpb_broker_errors_result {
     struct tcpb_objects errors;
 };
 
-/* Broker.Reload (not in this version): read configuration and certificates again */
+/* Broker.Reload: read configuration and certificates again */
 struct tcpb_broker_reload_params {
     char unused_;
 };
@@ -1145,6 +1145,8 @@ struct tcpb_broker_reload_result {
     char unused_;
     /* what was read again */
     struct tcpb_strings reloaded;
+    /* true: some of what has changed needs a restart */
+    bool restart_needed;
 };
 
 /* rpc.discover: an OpenRPC document of all this */
@@ -1375,6 +1377,12 @@ int tcpb_broker_cancel(struct tcpb *broker, const struct tcpb_broker_cancel_para
 int tcpb_broker_errors(struct tcpb *broker, const struct tcpb_broker_errors_params *params,
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_errors_result **ret_result,
+                       struct tcpb_error *error);
+
+/* Broker.Reload: read configuration and certificates again. */
+int tcpb_broker_reload(struct tcpb *broker, const struct tcpb_broker_reload_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_broker_reload_result **ret_result,
                        struct tcpb_error *error);
 
 /* rpc.discover: an OpenRPC document of all this. */

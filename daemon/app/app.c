@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "app/listen.h"
+#include "app/reload.h"
+#include "app/settings.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
 #include "broker/stats.h"
@@ -22,11 +24,12 @@ enum {
 };
 
 struct app {
-    const struct config *config;
+    struct config **config;
     struct rpc_shared shared;
     struct loop *control;
     struct listener *listener;
     struct watchdog watchdog;
+    struct reload *reload;
     struct loop **loops;  /* io and dial threads', for the watchdog */
     struct mail *drained; /* one for each io thread */
     size_t n_running;     /* io threads not drained yet */
@@ -42,7 +45,7 @@ struct app {
 
 static void check_stopped(struct app *app)
 {
-    if (app->n_running == 0 && !app->watchdog.under_way)
+    if (app->n_running == 0 && !app->watchdog.under_way && !reload_busy(app->reload))
         loop_stop(app->control);
 }
 
@@ -57,7 +60,7 @@ static void on_drained(struct mail *mail)
     check_stopped(the_app);
 }
 
-static void on_watchdog_idle(void *context)
+static void on_idle(void *context)
 {
     check_stopped(context);
 }
@@ -74,25 +77,34 @@ static void stop(struct app *app, const char *signal_name)
         return;
     }
     log_notice("%s: stopping; running requests have %lld ms to finish", signal_name,
-               (long long)app->config->stop_drain_timeout);
+               (long long)(*app->config)->stop_drain_timeout);
     systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
     app->state = APP_STOPPING;
     listener_stop(app->listener);
     watchdog_stop(&app->watchdog);
+    reload_stop(app->reload);
     app->n_running = app->n_started;
     for (size_t i = 0; i < app->n_started; i++) {
         app->drained[i].deliver = on_drained;
-        io_post_drain(app->shared.ios[i], app->config->stop_drain_timeout, app->control,
+        io_post_drain(app->shared.ios[i], (*app->config)->stop_drain_timeout, app->control,
                       &app->drained[i]);
     }
 }
 
+/* From an io thread; only while clients are there, so after the start. */
+static void on_reload(struct mail *mail)
+{
+    reload_deliver(the_app->reload, mail);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
+    struct app *app = handle->data;
+
     if (number == SIGHUP)
-        log_notice("SIGHUP: this version reads its configuration at start only; restart it");
+        reload_ask(app->reload);
     else
-        stop(handle->data, number == SIGTERM ? "SIGTERM" : "SIGINT");
+        stop(app, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 /* ---- starting
@@ -121,83 +133,32 @@ static void raise_fd_limit(const struct config *config)
                     (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
 }
 
-static int make_trust(struct app *app, const struct app_options *options)
+static int make_snapshot(struct app *app, const struct app_options *options)
 {
-    const struct config *config = app->config;
-    char text[512] = "";
-    const char *why;
-    struct trust_settings settings = {
-        .cacerts = config->tls_cacerts,
-        .extra = options->cacerts,
-        .n_extra = options->n_cacerts,
-        /* the default folder need not exist; one that somebody has chosen must */
-        .cacerts_optional = strcmp(config->tls_cacerts, "/etc/tcpbroker/cacerts") == 0,
-        .system_store = config->tls_system_store,
-        .min_tls13 = config->tls_min_version == CONFIG_TLS_1_3,
-        .ciphers = config->tls_ciphers,
-        .security_level = (int)config->tls_security_level,
-    };
-    int r = trust_new(&app->shared.trust, &settings, text, sizeof(text));
-    if (r) {
-        log_error("cannot set up TLS: %s", text[0] ? text : strerror(-r));
-        return r == -EINVAL ? 2 : 1;
-    }
-    if (trust_state(app->shared.trust, &why) != NET_TRUST_OK)
-        log_error("verified TLS connections will be refused: %s", why);
+    char reason[CONFIG_ERROR_SIZE];
+    int status =
+        settings_snapshot(*app->config, options, 1, &app->shared.snapshot, reason, sizeof(reason));
+
+    if (status)
+        log_error("%s", reason);
     else
-        log_info("trusted: %s%zu certificates from folders",
-                 config->tls_system_store ? "the system's store, " : "",
-                 trust_folder_certificates(app->shared.trust));
-    return 0;
-}
-
-static void fill_settings(struct app *app)
-{
-    const struct config *config = app->config;
-
-    app->shared.settings = (struct rpc_settings){
-        .line = (size_t)config->limits_line,
-        .nesting = (size_t)config->limits_nesting,
-        .requests = (size_t)config->limits_requests,
-        .unread_answers = (size_t)config->limits_unread_answers,
-        .held_bytes = (size_t)config->limits_held_bytes,
-        .sockets = (uint32_t)config->limits_sockets,
-        .sockets_per_session = (uint32_t)config->limits_sockets_per_session,
-        .receive_buffer = (size_t)config->limits_receive_buffer,
-        .lookups = (size_t)config->limits_lookups,
-        .durable_sessions = config->limits_durable_sessions,
-        .tcp = {.keepalive_ms = config->connect_keepalive,
-                .keepalive_interval_ms = config->connect_keepalive_interval,
-                .keepalive_probes = (int)config->connect_keepalive_probes,
-                .user_timeout_ms = config->connect_user_timeout,
-                .nodelay = config->connect_nodelay},
-        .connect_timeout_ms = config->connect_timeout,
-        .lookup_timeout_ms = config->connect_lookup_timeout,
-        .close_timeout_ms = config->io_close_timeout,
-    };
-    app->shared.started_us = loop_clock_us();
-    atomic_init(&app->shared.next_session, 1);
-    pthread_mutex_init(&app->shared.trust_mutex, NULL);
+        settings_log_trust(*app->config, app->shared.snapshot);
+    return status;
 }
 
 static int start_workers(struct app *app)
 {
-    const struct config *config = app->config;
+    const struct config *config = *app->config;
     size_t cores = count_cores();
     size_t n_dial = config->threads_dial ? (size_t)config->threads_dial : cores;
     size_t n_io = config->threads_io ? (size_t)config->threads_io : cores;
-    struct dial_settings dial = {
-        .stagger_ms = config->connect_stagger,
-        .tcp = app->shared.settings.tcp,
-        .nice = (int)config->threads_dial_nice,
-    };
 
-    int r = table_new(&app->shared.table, app->shared.settings.sockets);
+    int r = table_new(&app->shared.table, app->shared.snapshot->settings.sockets);
     if (r == 0)
         r = resolver_new(&app->shared.resolver, (unsigned)config->threads_resolver,
-                         app->shared.settings.lookups);
+                         app->shared.snapshot->settings.lookups);
     if (r == 0)
-        r = dialers_new(&app->shared.dialers, (unsigned)n_dial, &dial);
+        r = dialers_new(&app->shared.dialers, (unsigned)n_dial, &app->shared.snapshot->dial);
     if (r)
         return r;
     app->shared.ios = calloc(n_io, sizeof(*app->shared.ios));
@@ -253,7 +214,7 @@ static void on_alive(void *context)
 
 static int start(struct app *app, const struct app_options *options)
 {
-    const struct config *config = app->config;
+    const struct config *config = *app->config;
     struct listen_settings listening = {
         .path = options->socket ? options->socket : config->listen_socket,
         .mode = config->listen_mode,
@@ -262,9 +223,10 @@ static int start(struct app *app, const struct app_options *options)
         .max_clients = config->listen_clients,
     };
 
-    fill_settings(app);
+    app->shared.started_us = loop_clock_us();
+    atomic_init(&app->shared.next_session, 1);
     raise_fd_limit(config);
-    int status = make_trust(app, options);
+    int status = make_snapshot(app, options);
     if (status)
         return status;
     int r = loop_new(&app->control, "control", 0);
@@ -272,13 +234,18 @@ static int start(struct app *app, const struct app_options *options)
         r = listener_new(&app->listener, &listening);
     if (r > 0)
         return r == LISTEN_E_USAGE ? 2 : 1;
-    if (r == 0)
-        r = watch_signals(app);
+    app->shared.control = app->control;
+    app->shared.reload = on_reload;
     if (r == 0)
         r = start_workers(app);
     if (r == 0)
+        r = reload_new(&app->reload, app->control, &app->shared, options, app->config, on_idle,
+                       app);
+    if (r == 0)
+        r = watch_signals(app);
+    if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
-    app->watchdog.on_idle = on_watchdog_idle;
+    app->watchdog.on_idle = on_idle;
     app->watchdog.on_alive = on_alive;
     app->watchdog.context = app;
     if (r == 0)
@@ -335,10 +302,10 @@ static void finish(struct app *app, int status)
     for (size_t i = 0; i < app->shared.n_ios; i++)
         io_free(app->shared.ios[i]);
     table_free(app->shared.table);
-    trust_unref(app->shared.trust);
-    pthread_mutex_destroy(&app->shared.trust_mutex);
+    rpc_snapshot_unref(app->shared.snapshot);
     if (app->control) {
         close_signals(app);
+        app->reload = reload_free(app->reload);
         loop_free(app->control);
     }
     free(app->shared.ios);
@@ -359,7 +326,7 @@ static void block_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-int app_run(const struct config *config, const struct app_options *options)
+int app_run(struct config **config, const struct app_options *options)
 {
     struct app app = {.config = config};
 

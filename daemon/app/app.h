@@ -20,7 +20,12 @@ struct app_options {
     const char *socket;         /* --socket, or NULL */
     const char *const *cacerts; /* --cacerts, each one */
     size_t n_cacerts;
+    /* how the configuration was loaded, to load it again */
+    const char *config;
+    unsigned config_flags;
+    const char *const *sets;
+    size_t n_sets;
 };
 
-/* Run until SIGTERM or SIGINT. */
-int app_run(const struct config *config, const struct app_options *options);
+/* Run until SIGTERM or SIGINT. *config is replaced by a reload; it stays the caller's. */
+int app_run(struct config **config, const struct app_options *options);

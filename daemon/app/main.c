@@ -11,9 +11,8 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "app/systemd.h"
+#include "app/settings.h"
 #include "config/config.h"
-#include "util/log.h"
 
 enum { STATUS_OK = 0, STATUS_FAILURE = 1, STATUS_USAGE = 2 };
 
@@ -99,7 +98,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
     return -1;
 }
 
-static int load(const struct arguments *arguments, struct config **ret_config)
+static int load(struct arguments *arguments, struct config **ret_config)
 {
     static struct config_report report;
     const char *path = arguments->check    ? arguments->check
@@ -110,6 +109,10 @@ static int load(const struct arguments *arguments, struct config **ret_config)
     unsigned flags =
         !arguments->check && strcmp(path, CONFIG_DEFAULT_FILE) == 0 ? CONFIG_MAY_BE_ABSENT : 0;
 
+    arguments->app.config = path;
+    arguments->app.config_flags = flags;
+    arguments->app.sets = arguments->sets;
+    arguments->app.n_sets = arguments->n_sets;
     config_report_init(&report);
     int r = config_load(path, flags, arguments->sets, arguments->n_sets, &report, ret_config);
     if (r == 0)
@@ -120,18 +123,6 @@ static int load(const struct arguments *arguments, struct config **ret_config)
     }
     config_report_print(&report, stderr);
     return STATUS_USAGE;
-}
-
-static void set_log(const struct config *config)
-{
-    static const enum log_level levels[] = {
-        [CONFIG_LOG_ERROR] = LOG_ERROR_,   [CONFIG_LOG_WARNING] = LOG_WARNING_,
-        [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
-        [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
-    };
-    bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
-                   (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
-    log_set(levels[config->log_level], journal);
 }
 
 int main(int argc, char **argv)
@@ -146,10 +137,10 @@ int main(int argc, char **argv)
     if (status < 0)
         status = load(&arguments, &config);
     if (config && !arguments.check) {
-        set_log(config);
+        settings_set_log(config);
         arguments.app.cacerts = arguments.cacerts;
         arguments.app.n_cacerts = arguments.n_cacerts;
-        status = app_run(config, &arguments.app);
+        status = app_run(&config, &arguments.app);
     } else if (config) {
         printf("%s: no errors\n", arguments.check);
     }

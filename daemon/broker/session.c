@@ -145,7 +145,8 @@ int session_adopt(struct session *session, struct socket **moved, const struct l
 
 int session_hold(struct session *session, size_t n)
 {
-    if (n > session->max_held - session->n_held)
+    /* a reload may have lowered the limit below what is held */
+    if (session->n_held > session->max_held || n > session->max_held - session->n_held)
         return SESSION_E_HELD;
     session->n_held += n;
     return 0;

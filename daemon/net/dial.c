@@ -269,8 +269,9 @@ static void on_work(struct mail *mail)
         return;
     }
     job->racing = true;
-    race_start(&job->race, dialer->loop, &dialer->dialers->settings, dial, &dial->error,
-               on_race_end);
+    const struct dial_settings *settings =
+        dial->own_settings ? &dial->settings : &dialer->dialers->settings;
+    race_start(&job->race, dialer->loop, settings, dial, &dial->error, on_race_end);
 }
 
 /* ---- for any thread ---- */

@@ -21,11 +21,11 @@
 struct dialers;
 struct dialer; /* one dial thread */
 
-/* How every connection is made; constant while the dialers live. */
+/* How connections are made. */
 struct dial_settings {
     int64_t stagger_ms; /* RFC 8305 section 8: Connection Attempt Delay */
     struct tcp_options tcp;
-    int nice; /* added to the threads' niceness, 0..19 */
+    int nice; /* added to the threads' niceness, 0..19; counts for dialers_new() only */
 };
 
 struct dial {
@@ -43,6 +43,8 @@ struct dial {
         server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */
     unsigned char alpn[256]; /* wire form: length-prefixed names (RFC 7301 section 3.1) */
     size_t n_alpn;
+    bool own_settings; /* else settings are the dialers' */
+    struct dial_settings settings;
     struct trust *trust; /* a reference; secure only */
     /* for starting TLS on a connection that is there: nothing is dialled, the addresses are not
      * needed; owned, lost when the handshake fails */

@@ -58,7 +58,7 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     client->pid = pid;
     list_init(&client->requests);
     list_init(&client->dirty);
-    frame_init(&client->frame, io->shared->settings.line);
+    frame_init(&client->frame, io->snapshot->settings.line);
     int r = sessions_begin(io, uid, gid, pid, &session);
     if (r == 0)
         r = watch_new(&client->watch, io->loop, fd, on_event, client);
@@ -150,7 +150,7 @@ void client_doom(struct client *client)
 /* Does what lies unread stop the client from being read? Its receives wait as well then. */
 static void update_paused(struct client *client)
 {
-    size_t limit = client->io->shared->settings.unread_answers;
+    size_t limit = client->io->snapshot->settings.unread_answers;
     bool paused = client->paused ? client->out.n_data > limit / 2 : client->out.n_data > limit;
 
     if (paused == client->paused)
@@ -242,7 +242,7 @@ static void answer_line_fault(struct client *client, const struct fault *fault)
 static void answer_too_long(struct client *client)
 {
     struct fault fault;
-    int64_t limit = (int64_t)client->io->shared->settings.line;
+    int64_t limit = (int64_t)client->io->snapshot->settings.line;
 
     fault_limit(&fault, WIRE_INVALID_REQUEST, "limits.line", limit,
                 "the line is longer than %lld bytes; it was discarded; send large data in several "
@@ -329,6 +329,11 @@ static void on_event(void *context, unsigned events)
             return;
         process_lines(client);
     }
+}
+
+bool client_is_admin(const struct client *client)
+{
+    return client->uid == 0 || client->uid == geteuid();
 }
 
 /* ---- to another io thread

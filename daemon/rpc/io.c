@@ -29,6 +29,29 @@ static void on_iteration(void *context)
         client_flush(container_of(link, struct client, dirty));
 }
 
+/* What the sockets of this thread need to know of the snapshot. */
+static void follow(struct io *io)
+{
+    const struct rpc_settings *settings = &io->snapshot->settings;
+
+    io->room.tcp = &io->snapshot->dial.tcp;
+    io->room.receive_buffer = settings->receive_buffer;
+    io->room.close_timeout_ms = settings->close_timeout_ms;
+}
+
+void io_change(struct io *io, struct rpc_snapshot **snapshot)
+{
+    struct session *session;
+
+    ASSERT_OWNER(io->loop);
+    rpc_snapshot_unref(io->snapshot);
+    io->snapshot = *snapshot;
+    *snapshot = NULL;
+    follow(io);
+    for (size_t i = 0; (session = map_next(&io->sessions, &i, NULL));)
+        sessions_follow(session);
+}
+
 int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
 {
     char name[16];
@@ -44,13 +67,12 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
     io->room = (struct socket_room){
         .loop = io->loop,
         .table = shared->table,
-        .tcp = &shared->settings.tcp,
-        .receive_buffer = shared->settings.receive_buffer,
-        .close_timeout_ms = shared->settings.close_timeout_ms,
         .scratch = malloc(SCRATCH_SIZE),
         .n_scratch = SCRATCH_SIZE,
     };
     io->shared = shared;
+    io->snapshot = rpc_snapshot_ref(shared->snapshot);
+    follow(io);
     io->index = index;
     list_init(&io->clients);
     list_init(&io->dirty);
@@ -86,6 +108,7 @@ struct io *io_free(struct io *io)
     map_deinit(&io->sessions);
     map_deinit(&io->offers);
     loop_free(io->loop);
+    rpc_snapshot_unref(io->snapshot);
     free(io->room.scratch);
     free(io);
     return NULL;

@@ -20,6 +20,7 @@ enum io_state {
 
 struct io {
     struct rpc_shared *shared;
+    struct rpc_snapshot *snapshot; /* a reference */
     struct loop *loop;
     struct socket_room room;
     size_t index;
@@ -46,6 +47,8 @@ struct io *io_free(struct io *io);
 
 /* Any thread. Takes the fd (closed on failure). Returns 0 or -ENOMEM. */
 NODISCARD int io_post_client(struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid);
+/* io thread: go on with another snapshot; takes the reference. */
+void io_change(struct io *io, struct rpc_snapshot **snapshot);
 /* Any thread, once: finish what runs within drain_ms, then close everything and post *drained to
  * drained_to. */
 void io_post_drain(struct io *io, int64_t drain_ms, struct loop *drained_to, struct mail *drained);

@@ -35,6 +35,7 @@ void method_broker_list(struct request *request);
 void method_broker_stats(struct request *request);
 void method_broker_cancel(struct request *request);
 void method_broker_errors(struct request *request);
+void method_broker_reload(struct request *request);
 void method_rpc_discover(struct request *request);
 
 /* struct tls_facts in the shape of the result; strings are borrowed. */

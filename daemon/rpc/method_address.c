@@ -74,7 +74,7 @@ static void on_deadline(struct request *request)
 void method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
                     void (*on_lookup)(struct request *request, struct lookup *lookup))
 {
-    struct rpc_settings *settings = &request->client->io->shared->settings;
+    const struct rpc_settings *settings = &request->client->io->snapshot->settings;
     int64_t timeout_ms = request_choose_ms(
         given, given_ms, request_session(request)->deadlines.lookup, settings->lookup_timeout_ms);
     struct fault fault;

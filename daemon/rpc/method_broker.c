@@ -12,7 +12,7 @@ enum { PROTOCOL_VERSION = 1 };
 void method_broker_hello(struct request *request)
 {
     const struct proto_broker_hello_params *params = &request->params.broker_hello;
-    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    const struct rpc_settings *settings = &request->client->io->snapshot->settings;
     const char *methods[METHOD_N];
     size_t n_methods = 0;
     struct fault fault;

@@ -92,8 +92,10 @@ bool method_read_alpn(struct request *request, const struct proto_strings *alpn,
 static bool prepare(struct request *request, const struct target *target, struct dial *dial)
 {
     const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    struct rpc_shared *shared = request->client->io->shared;
+    const struct rpc_snapshot *snapshot = request->client->io->snapshot;
 
+    dial->own_settings = true;
+    dial->settings = snapshot->dial;
     dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
@@ -120,7 +122,7 @@ static bool prepare(struct request *request, const struct target *target, struct
     }
     if (!params->secure)
         return true;
-    dial->trust = rpc_trust(shared);
+    dial->trust = trust_ref(snapshot->trust);
     snprintf(dial->server_name, sizeof(dial->server_name), "%s",
              params->has_server_name ? params->server_name : target->host);
     return !params->has_alpn || method_read_alpn(request, &params->alpn, dial);
@@ -321,7 +323,7 @@ static void start_lookup(struct request *request, const struct target *target)
         return;
     }
     if (job_lookup(job, &lookup)) {
-        int64_t limit = (int64_t)request->client->io->shared->settings.lookups;
+        int64_t limit = (int64_t)request->client->io->snapshot->settings.lookups;
         lookup_free(lookup);
         fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", limit,
                     "TCPConnect: %lld look-ups are waiting; try again later", (long long)limit);
@@ -332,7 +334,7 @@ static void start_lookup(struct request *request, const struct target *target)
 void method_tcp_connect(struct request *request)
 {
     const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    struct rpc_shared *shared = request->client->io->shared;
+    const struct rpc_snapshot *snapshot = request->client->io->snapshot;
     struct target target;
     struct fault fault;
 
@@ -354,14 +356,14 @@ void method_tcp_connect(struct request *request)
     }
     int64_t timeout_ms = request_choose_ms(params->has_timeout_ms, params->timeout_ms,
                                            request_session(request)->deadlines.connect,
-                                           shared->settings.connect_timeout_ms);
+                                           snapshot->settings.connect_timeout_ms);
     dial->deadline_us = request->started_us + timeout_ms * 1000;
     int r = session_socket_new(request_session(request), SOCKET_CONNECTING, &request->thread,
                                params->hostname, &request->socket);
     if (r) {
         dial_free(dial);
         request->socket = NULL;
-        fault_full(&fault, r, &shared->settings, "TCPConnect");
+        fault_full(&fault, r, &snapshot->settings, "TCPConnect");
         stats_count(connects_failed);
         request_fail(request, &fault);
         return;

@@ -149,7 +149,7 @@ static void adopt(struct errand *errand)
         if (r == 0) {
             answer_claim(request, socket);
         } else if (r == SESSION_E_FULL) {
-            fault_full(&fault, r, &request->client->io->shared->settings, "TCPClaim");
+            fault_full(&fault, r, &request->client->io->snapshot->settings, "TCPClaim");
             request_fail(request, &fault);
         } else {
             fault_errno(&fault, STAGE_BROKER, -r, "TCPClaim");

@@ -145,7 +145,7 @@ static bool prepare(struct request *request, struct dial *dial)
     if (!read_name(request, dial) ||
         (params->has_alpn && !method_read_alpn(request, &params->alpn, dial)))
         return false;
-    dial->trust = rpc_trust(request->client->io->shared);
+    dial->trust = trust_ref(request->client->io->snapshot->trust);
     struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
     unusable.trust = trust_state(dial->trust, &words);
     if (!params->verify || unusable.trust == NET_TRUST_OK)
@@ -159,7 +159,7 @@ static bool prepare(struct request *request, struct dial *dial)
 void method_tcp_start_tls(struct request *request)
 {
     const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
-    struct rpc_shared *shared = request->client->io->shared;
+    const struct rpc_snapshot *snapshot = request->client->io->snapshot;
     struct fault fault;
 
     if (!request_socket(request, params->socket))
@@ -188,7 +188,7 @@ void method_tcp_start_tls(struct request *request)
     }
     int64_t timeout_ms = request_choose_ms(params->has_timeout_ms, params->timeout_ms,
                                            request_session(request)->deadlines.connect,
-                                           shared->settings.connect_timeout_ms);
+                                           snapshot->settings.connect_timeout_ms);
     dial->deadline_us = request->started_us + timeout_ms * 1000;
     job->dial = dial;
     job->on_dial = on_dial;

@@ -36,7 +36,7 @@ int method_family(int64_t word)
 
 void method_tcp_socket(struct request *request)
 {
-    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    const struct rpc_settings *settings = &request->client->io->snapshot->settings;
     struct socket *socket;
     struct fault fault;
 
@@ -212,7 +212,7 @@ static void end_accept(struct request *request, int r)
     if (r == 0) {
         answer_accept(request, request->op.accept.accepted);
     } else if (r == SOCKET_E_LIMIT) {
-        fault_full(&fault, request->op.accept.limit, &request->client->io->shared->settings,
+        fault_full(&fault, request->op.accept.limit, &request->client->io->snapshot->settings,
                    "TCPAccept");
         request_fail(request, &fault);
     } else {

@@ -12,7 +12,7 @@
 
 void method_session_open(struct request *request)
 {
-    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    const struct rpc_settings *settings = &request->client->io->snapshot->settings;
     struct session *session = request_session(request);
     char text[TOKEN_TEXT_SIZE];
     struct fault fault;
@@ -294,7 +294,7 @@ void method_session_close(struct request *request)
 void method_session_set(struct request *request)
 {
     const struct proto_session_set_params *params = &request->params.session_set;
-    const struct rpc_settings *settings = &request->client->io->shared->settings;
+    const struct rpc_settings *settings = &request->client->io->snapshot->settings;
     struct session_deadlines *deadlines = &request_session(request)->deadlines;
     struct proto_session_set_result result = {.unused_ = 0};
 

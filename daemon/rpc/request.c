@@ -279,7 +279,7 @@ static struct label thread_of(const struct request *request)
 static bool admit(struct client *client, struct batch *batch, const struct call *call,
                   size_t n_held)
 {
-    const struct rpc_settings *settings = &client->io->shared->settings;
+    const struct rpc_settings *settings = &client->io->snapshot->settings;
     bool immediate = method_infos[call->method].traits & METHOD_IMMEDIATE;
     struct fault fault;
 
@@ -288,6 +288,9 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
     else if (call->id.kind != PROTO_ID_ABSENT && request_find(client, &call->id))
         fault_set(&fault, WIRE_INVALID_REQUEST,
                   "a request with this id is still running on this connection");
+    else if (method_infos[call->method].traits & METHOD_ADMIN && !client_is_admin(client))
+        fault_set(&fault, WIRE_EACCES, "%s: only root and the broker's own user may do that",
+                  method_infos[call->method].name);
     else if (client->io->state != IO_RUNNING && !immediate && call->method != METHOD_TCP_CLOSE)
         fault_set(&fault, WIRE_SHUTTING_DOWN,
                   "%s: the broker is shutting down: what runs is finished, nothing new is begun",
@@ -381,7 +384,7 @@ static void refuse_line(struct client *client, const struct message_wrong *wrong
     fault_wrong(&fault, wrong);
     if (wrong->too_deep) {
         fault.limit = "limits.nesting";
-        fault.limit_value = (int64_t)client->io->shared->settings.nesting;
+        fault.limit_value = (int64_t)client->io->snapshot->settings.nesting;
     }
     write_fault(client, NULL, &none, &fault);
 }
@@ -396,7 +399,7 @@ void request_line(struct client *client, const char *line, size_t n)
         .position = -1};
 
     ASSERT_OWNER(client->io->loop);
-    if (message_parse(&message, line, n, client->io->shared->settings.nesting)) {
+    if (message_parse(&message, line, n, client->io->snapshot->settings.nesting)) {
         refuse_line(client, &no_memory);
         return;
     }

@@ -22,6 +22,7 @@ struct echo;
 struct errand;
 struct gather;
 struct job;
+struct reload_call;
 
 struct request {
     struct list link; /* client->requests */
@@ -48,9 +49,10 @@ struct request {
             struct job *job; /* rpc/job.h */
             struct socket_secure secure;
         };
-        struct errand *errand; /* rpc/errand.h */
-        struct gather *gather; /* rpc/method_list.c */
-        struct echo *echo;     /* rpc/method_ping.c */
+        struct errand *errand;      /* rpc/errand.h */
+        struct gather *gather;      /* rpc/method_list.c */
+        struct echo *echo;          /* rpc/method_ping.c */
+        struct reload_call *reload; /* rpc/method_reload.c */
     } op;
 };
 

@@ -21,9 +21,16 @@ static void end(struct session *session)
     session_end(session);
 }
 
+void sessions_follow(struct session *session)
+{
+    const struct rpc_settings *settings = &io_of(session)->snapshot->settings;
+
+    session->max_sockets = settings->sockets_per_session;
+    session->max_held = settings->held_bytes;
+}
+
 int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid, struct session **ret_session)
 {
-    const struct rpc_settings *settings = &io->shared->settings;
     struct session *session;
 
     ASSERT_OWNER(io->loop);
@@ -38,8 +45,7 @@ int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid, struct sessio
     session->uid = uid;
     session->gid = gid;
     session->pid = pid;
-    session->max_sockets = settings->sockets_per_session;
-    session->max_held = settings->held_bytes;
+    sessions_follow(session);
     *ret_session = session;
     return 0;
 }
@@ -100,7 +106,7 @@ int sessions_open(struct session *session, int64_t lease_ms)
 
     ASSERT_OWNER(io->loop);
     if (!session->durable) {
-        if (stats_add(sessions_durable, 1) >= io->shared->settings.durable_sessions) {
+        if (stats_add(sessions_durable, 1) >= io->snapshot->settings.durable_sessions) {
             (void)stats_sub(sessions_durable, 1);
             return SESSIONS_E_FULL;
         }

@@ -30,5 +30,8 @@ void sessions_close(struct session *session);
 /* The durable session with that token, for that user; NULL: there is none. */
 struct session *sessions_find(const struct io *io, const struct token *token, uid_t uid);
 
+/* Take the limits of the io thread's snapshot. */
+void sessions_follow(struct session *session);
+
 /* The broker stops: end those that nobody belongs to. */
 void sessions_drain(struct io *io);

@@ -5,7 +5,6 @@
  * Threads:   constant after the start, but for what its own lines say.
  * Ownership: the app owns it and all that it points to.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -20,14 +19,38 @@ struct rpc_settings {
     size_t receive_buffer;
     size_t lookups;
     int64_t durable_sessions;
-    struct tcp_options tcp; /* of accepted connections */
     int64_t connect_timeout_ms, lookup_timeout_ms, close_timeout_ms;
+};
+
+/*
+ * Everything that a reload may change, as one immutable snapshot. Each io thread holds a reference
+ * to the present one and changes over in one go; what began under an older one ends under it.
+ */
+struct rpc_snapshot {
+    atomic_uint references;
+    uint64_t generation; /* from 1 */
+    struct rpc_settings settings;
+    struct dial_settings dial;
+    struct trust *trust; /* a reference */
+};
+
+struct rpc_snapshot *rpc_snapshot_ref(struct rpc_snapshot *snapshot);
+/* NULL is fine, returns NULL. */
+struct rpc_snapshot *rpc_snapshot_unref(struct rpc_snapshot *snapshot);
+
+/* A Broker.Reload: to the control thread, and back by `done`. */
+struct rpc_reload {
+    struct mail mail, done;
+    struct loop *reply_to;
+    uint64_t generation; /* 0: it failed, nothing has changed, error tells why */
+    bool restart;        /* something was changed that needs a restart */
+    char error[768];
 };
 
 struct io;
 
 struct rpc_shared {
-    struct rpc_settings settings;
+    struct rpc_snapshot *snapshot; /* that io threads start with; the control thread's */
     struct table *table;
     struct resolver *resolver;
     struct dialers *dialers;
@@ -35,14 +58,6 @@ struct rpc_shared {
     size_t n_ios;
     int64_t started_us;
     _Atomic uint64_t next_session; /* from 1 */
-    pthread_mutex_t trust_mutex;   /* leaf */
-    struct trust *trust;           /* under trust_mutex; rpc_trust() gives a reference */
+    struct loop *control;
+    void (*reload)(struct mail *mail); /* delivers an rpc_reload's mail on the control thread */
 };
-
-static inline struct trust *rpc_trust(struct rpc_shared *shared)
-{
-    pthread_mutex_lock(&shared->trust_mutex);
-    struct trust *trust = trust_ref(shared->trust);
-    pthread_mutex_unlock(&shared->trust_mutex);
-    return trust;
-}

@@ -1,0 +1,115 @@
+#include "app/settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/systemd.h"
+#include "util/log.h"
+
+static int make_trust(const struct config *config, const struct app_options *options,
+                      struct trust **ret_trust, char *reason, size_t n_reason)
+{
+    char text[512] = "";
+    const struct trust_settings settings = {
+        .cacerts = config->tls_cacerts,
+        .extra = options->cacerts,
+        .n_extra = options->n_cacerts,
+        /* the default folder need not exist; one that somebody has chosen must */
+        .cacerts_optional = strcmp(config->tls_cacerts, "/etc/tcpbroker/cacerts") == 0,
+        .system_store = config->tls_system_store,
+        .min_tls13 = config->tls_min_version == CONFIG_TLS_1_3,
+        .ciphers = config->tls_ciphers,
+        .security_level = (int)config->tls_security_level,
+    };
+    int r = trust_new(ret_trust, &settings, text, sizeof(text));
+    if (r == 0)
+        return 0;
+    snprintf(reason, n_reason, "cannot set up TLS: %s", text[0] ? text : strerror(-r));
+    return r == -EINVAL ? 2 : 1;
+}
+
+int settings_snapshot(const struct config *config, const struct app_options *options,
+                      uint64_t generation, struct rpc_snapshot **ret_snapshot, char *reason,
+                      size_t n_reason)
+{
+    struct rpc_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+
+    if (!snapshot) {
+        snprintf(reason, n_reason, "out of memory");
+        return 1;
+    }
+    atomic_init(&snapshot->references, 1);
+    snapshot->generation = generation;
+    snapshot->settings = (struct rpc_settings){
+        .line = (size_t)config->limits_line,
+        .nesting = (size_t)config->limits_nesting,
+        .requests = (size_t)config->limits_requests,
+        .unread_answers = (size_t)config->limits_unread_answers,
+        .held_bytes = (size_t)config->limits_held_bytes,
+        .sockets = (uint32_t)config->limits_sockets,
+        .sockets_per_session = (uint32_t)config->limits_sockets_per_session,
+        .receive_buffer = (size_t)config->limits_receive_buffer,
+        .lookups = (size_t)config->limits_lookups,
+        .durable_sessions = config->limits_durable_sessions,
+        .connect_timeout_ms = config->connect_timeout,
+        .lookup_timeout_ms = config->connect_lookup_timeout,
+        .close_timeout_ms = config->io_close_timeout,
+    };
+    snapshot->dial = (struct dial_settings){
+        .stagger_ms = config->connect_stagger,
+        .tcp = {.keepalive_ms = config->connect_keepalive,
+                .keepalive_interval_ms = config->connect_keepalive_interval,
+                .keepalive_probes = (int)config->connect_keepalive_probes,
+                .user_timeout_ms = config->connect_user_timeout,
+                .nodelay = config->connect_nodelay},
+        .nice = (int)config->threads_dial_nice,
+    };
+    int status = make_trust(config, options, &snapshot->trust, reason, n_reason);
+    if (status) {
+        rpc_snapshot_unref(snapshot);
+        return status;
+    }
+    *ret_snapshot = snapshot;
+    return 0;
+}
+
+void settings_log_trust(const struct config *config, const struct rpc_snapshot *snapshot)
+{
+    const char *why;
+
+    if (trust_state(snapshot->trust, &why) != NET_TRUST_OK)
+        log_error("verified TLS connections will be refused: %s", why);
+    else
+        log_info("trusted: %s%zu certificates from folders",
+                 config->tls_system_store ? "the system's store, " : "",
+                 trust_folder_certificates(snapshot->trust));
+}
+
+bool settings_need_restart(const struct config *running, const struct config *wanted)
+{
+    return strcmp(running->listen_socket, wanted->listen_socket) != 0 ||
+           running->listen_mode != wanted->listen_mode ||
+           strcmp(running->listen_group, wanted->listen_group) != 0 ||
+           running->listen_backlog != wanted->listen_backlog ||
+           running->listen_clients != wanted->listen_clients ||
+           running->threads_io != wanted->threads_io ||
+           running->threads_dial != wanted->threads_dial ||
+           running->threads_resolver != wanted->threads_resolver ||
+           running->threads_dial_nice != wanted->threads_dial_nice ||
+           running->limits_sockets != wanted->limits_sockets ||
+           running->limits_lookups != wanted->limits_lookups;
+}
+
+void settings_set_log(const struct config *config)
+{
+    static const enum log_level levels[] = {
+        [CONFIG_LOG_ERROR] = LOG_ERROR_,   [CONFIG_LOG_WARNING] = LOG_WARNING_,
+        [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
+        [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
+    };
+    bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
+                   (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
+    log_set(levels[config->log_level], journal);
+}

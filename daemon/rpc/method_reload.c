@@ -1,0 +1,73 @@
+/*
+ * method_reload: Broker.Reload: a message to the control thread and back.
+ */
+#include <stdlib.h>
+
+#include "rpc/method.h"
+
+struct reload_call {
+    struct rpc_reload reload;
+    struct io *home;
+    struct request *request; /* NULL: nobody waits; the reload goes on */
+};
+
+static void answer(struct request *request, const struct rpc_reload *reload)
+{
+    static const char *const what[] = {"configuration", "certificates"};
+    struct proto_broker_reload_result result = {
+        .reloaded = {.items = what, .n_items = sizeof(what) / sizeof(what[0])},
+        .restart_needed = reload->restart,
+    };
+    struct fault fault;
+
+    request->withdraw = NULL;
+    if (reload->generation > 0) {
+        request_answer(request, &result);
+        return;
+    }
+    fault_set(&fault, WIRE_EINVAL, "Broker.Reload: nothing has changed: %s", reload->error);
+    fault.stage = STAGE_BROKER;
+    request_fail(request, &fault);
+}
+
+static void on_done(struct mail *mail)
+{
+    struct rpc_reload *reload = container_of(mail, struct rpc_reload, done);
+    struct reload_call *call = container_of(reload, struct reload_call, reload);
+    struct io *home = call->home;
+
+    ASSERT_OWNER(home->loop);
+    if (call->request)
+        answer(call->request, reload);
+    free(call);
+    home->n_away--;
+    io_check_drained(home);
+}
+
+static void withdraw(struct request *request, struct fault *fault)
+{
+    (void)fault;
+    request->op.reload->request = NULL;
+}
+
+void method_broker_reload(struct request *request)
+{
+    struct io *io = request->client->io;
+    struct reload_call *call = calloc(1, sizeof(*call));
+    struct fault fault;
+
+    if (!call) {
+        fault_set(&fault, WIRE_ENOBUFS, "Broker.Reload: out of memory; nothing has changed");
+        request_fail(request, &fault);
+        return;
+    }
+    call->home = io;
+    call->request = request;
+    call->reload.mail.deliver = io->shared->reload;
+    call->reload.done.deliver = on_done;
+    call->reload.reply_to = io->loop;
+    request->op.reload = call;
+    request->withdraw = withdraw;
+    io->n_away++;
+    loop_post(io->shared->control, &call->reload.mail);
+}
