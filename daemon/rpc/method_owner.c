@@ -76,20 +76,14 @@ struct claim {
     struct errand errand;
     struct token token;
     uid_t uid;
-    struct socket *socket; /* at rest, on its way; NULL: there is none for that token */
-    bool stopping;         /* the broker stops: nobody can tell whether there was one */
+    struct socket *socket; /* at rest, on its way */
 };
 
-static void fail_token(struct request *request, bool stopping)
+static void fail_token(struct request *request)
 {
     struct fault fault;
-    if (stopping)
-        fault_set(&fault, WIRE_SHUTTING_DOWN,
-                  "TCPClaim: the broker is shutting down, which closes sockets on offer");
-    else
-        fault_set(
-            &fault, WIRE_BAD_TOKEN,
-            "TCPClaim: the token is wrong, was used, has expired, or was made for another user");
+    fault_set(&fault, WIRE_BAD_TOKEN,
+              "TCPClaim: the token is wrong, was used, has expired, or was made for another user");
     request_fail(request, &fault);
 }
 
@@ -140,10 +134,9 @@ static void adopt(struct errand *errand)
     if (request)
         request->withdraw = NULL;
     if (!socket) {
-        bool stopping = claim->stopping;
         on_settled(errand);
         if (request)
-            fail_token(request, stopping);
+            fail_token(request);
         return;
     }
     if (request) {
@@ -165,7 +158,6 @@ static void adopt(struct errand *errand)
 static void take(struct errand *errand)
 {
     struct claim *claim = container_of(errand, struct claim, errand);
-    claim->stopping = errand->there->state != IO_RUNNING;
     claim->socket = offers_take(errand->there, &claim->token, claim->uid);
 }
 
@@ -183,7 +175,7 @@ void method_tcp_claim(struct request *request)
 
     if (token_parse(&token, TOKEN_OFFER, request->params.tcp_claim.token) ||
         token.home >= io->shared->n_ios) {
-        fail_token(request, false);
+        fail_token(request);
         return;
     }
     struct claim *claim = calloc(1, sizeof(*claim));

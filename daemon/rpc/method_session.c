@@ -53,7 +53,6 @@ struct join {
     struct token token;
     uid_t uid;
     uint64_t session;      /* 0: there is none for that token */
-    bool stopping;         /* the broker stops: nobody can tell whether there was one */
     struct client *client; /* on its way */
 };
 
@@ -64,16 +63,12 @@ static void fail_join(struct request *request, const struct fault *fault)
     request_fail(request, fault);
 }
 
-static void fail_token(struct request *request, bool stopping)
+static void fail_token(struct request *request)
 {
     struct fault fault;
-    if (stopping)
-        fault_set(&fault, WIRE_SHUTTING_DOWN,
-                  "Session.Join: the broker is shutting down, which ends all sessions");
-    else
-        fault_set(&fault, WIRE_BAD_TOKEN,
-                  "Session.Join: the token is wrong or was made for another user, or the session "
-                  "has ended");
+    fault_set(&fault, WIRE_BAD_TOKEN,
+              "Session.Join: the token is wrong or was made for another user, or the session has "
+              "ended");
     fail_join(request, &fault);
 }
 
@@ -171,7 +166,7 @@ static void move(struct errand *errand)
     }
     errand->request = NULL;
     if (!join->session) {
-        fail_token(request, join->stopping);
+        fail_token(request);
         end(errand);
         return;
     }
@@ -204,11 +199,9 @@ static void knock(struct errand *errand)
 {
     struct join *join = container_of(errand, struct join, errand);
     struct io *io = errand->there;
-    struct session *session = NULL;
+    struct session *session =
+        io->state == IO_RUNNING ? sessions_find(io, &join->token, join->uid) : NULL;
 
-    join->stopping = io->state != IO_RUNNING;
-    if (!join->stopping)
-        session = sessions_find(io, &join->token, join->uid);
     if (!session)
         return;
     join->session = session->id;
@@ -254,7 +247,7 @@ void method_session_join(struct request *request)
 
     if (token_parse(&token, TOKEN_SESSION, request->params.session_join.token) ||
         token.home >= io->shared->n_ios) {
-        fail_token(request, false);
+        fail_token(request);
         return;
     }
     if (!may_leave(request))
