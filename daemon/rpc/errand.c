@@ -11,6 +11,7 @@ static void on_there(struct mail *mail)
 {
     struct errand *errand = container_of(mail, struct errand, mail);
     ASSERT_OWNER(errand->there->loop);
+    errand->stopping = errand->there->state != IO_RUNNING;
     errand->work(errand);
     errand->mail.deliver = on_back;
     loop_post(errand->home->loop, &errand->mail);

@@ -18,6 +18,7 @@ struct errand {
     struct mail mail;
     struct io *home, *there;
     struct request *request; /* who waits for it; touched at home only. NULL: nobody any more */
+    bool stopping;           /* there, the broker was stopping already when work() began */
     void (*work)(struct errand *errand);
     void (*back)(struct errand *errand);
 };

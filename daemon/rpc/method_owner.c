@@ -134,9 +134,14 @@ static void adopt(struct errand *errand)
     if (request)
         request->withdraw = NULL;
     if (!socket) {
+        bool stopping = errand->stopping;
         on_settled(errand);
-        if (request)
+        if (request && stopping) {
+            fault_set(&fault, WIRE_SHUTTING_DOWN, "TCPClaim: the broker is shutting down");
+            request_fail(request, &fault);
+        } else if (request) {
             fail_token(request);
+        }
         return;
     }
     if (request) {

@@ -166,7 +166,13 @@ static void move(struct errand *errand)
     }
     errand->request = NULL;
     if (!join->session) {
-        fail_token(request);
+        if (errand->stopping) {
+            struct fault fault;
+            fault_set(&fault, WIRE_SHUTTING_DOWN, "Session.Join: the broker is shutting down");
+            fail_join(request, &fault);
+        } else {
+            fail_token(request);
+        }
         end(errand);
         return;
     }
@@ -198,11 +204,9 @@ static void move(struct errand *errand)
 static void knock(struct errand *errand)
 {
     struct join *join = container_of(errand, struct join, errand);
-    struct io *io = errand->there;
-    struct session *session =
-        io->state == IO_RUNNING ? sessions_find(io, &join->token, join->uid) : NULL;
+    struct session *session = sessions_find(errand->there, &join->token, join->uid);
 
-    if (!session)
+    if (!session || errand->stopping)
         return;
     join->session = session->id;
     session->n_guests++;
