@@ -155,7 +155,6 @@ static void move(struct errand *errand)
 {
     struct join *join = container_of(errand, struct join, errand);
     struct request *request = errand->request;
-    struct fault fault;
 
     if (!request) {
         if (join->session)
@@ -184,6 +183,7 @@ static void move(struct errand *errand)
     }
     if (holds_sockets(client)) {
         /* the others who belonged to it when this was asked have left it meanwhile */
+        struct fault fault;
         set_sockets_fault(&fault, client);
         fail_join(request, &fault);
         errand_again(errand, decline, end);
