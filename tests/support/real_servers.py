@@ -168,9 +168,18 @@ class PostgreSQL:
         with open(os.path.join(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                             cwd=self.folder, **who)
-        wait_until(lambda: self.process.poll() is not None or connects(self.port), 30, "PostgreSQL listening")
+        wait_until(lambda: self.process.poll() is not None or self._ready(data), 30, "PostgreSQL being ready")
         if self.process.poll() is not None:
             raise AssertionError(f"postgres ended with {self.process.returncode}: {self.log()}")
+
+    @staticmethod
+    def _ready(data):
+        """It listens earlier than it lets anybody in; the last line of its file says how far it is (as pg_ctl reads it)."""
+        try:
+            with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as file:
+                return file.read().splitlines()[-1].strip() == "ready"
+        except (FileNotFoundError, IndexError):
+            return False
 
     def log(self):
         with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as file:
