@@ -971,7 +971,7 @@ class Stop(TestCase):
                 threads = [threading.Thread(target=run, args=(visit if i % 2 else pass_on, i), daemon=True) for i in range(8)]
                 for thread in threads:
                     thread.start()
-                wait_until(lambda: owners[0].call("Broker.Stats")["requests_total"] > 200, what="some joins")
+                wait_until(lambda: len(joins) > 50 or failures, what="some joins")
                 with Elapsed() as elapsed:
                     daemon.terminate()
                     self.assertEqual(daemon.wait_exit(), 0)
@@ -983,7 +983,6 @@ class Stop(TestCase):
                 for owner in owners:
                     owner.close()
                 self.assertEqual(failures, [])
-                self.assertGreater(len(joins), 50)
 
 
 if __name__ == "__main__":
