@@ -97,7 +97,6 @@ enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *s
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
     case SOCKET_CLOSING:
-        return SOCKET_E_CLOSING;
     case SOCKET_SECURING:
         return SOCKET_E_BUSY;
     case SOCKET_OPEN:

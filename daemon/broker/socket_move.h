@@ -30,8 +30,7 @@ struct socket_secure {
 };
 
 /* OPEN -> SECURING: *ret_connection, a plain one, is the caller's. SOCKET_OK, or _NOT_CONNECTED,
- * _BUSY, _CLOSING, _FAILED, _SECURE, _UNREAD, _SHUT_DOWN or _PEER_ENDED, and nothing has changed.
- */
+ * _BUSY, _FAILED, _SECURE, _UNREAD, _SHUT_DOWN or _PEER_ENDED, and nothing has changed. */
 NODISCARD enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *secure,
                                             struct connection **ret_connection);
 /* SECURING -> OPEN; takes *connection. Returns 0 or -errno (still SECURING: fail it). */

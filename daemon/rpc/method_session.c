@@ -72,6 +72,22 @@ static void fail_token(struct request *request)
     fail_join(request, &fault);
 }
 
+/* Leaving it would close its sockets. */
+static bool holds_sockets(const struct client *client)
+{
+    const struct session *session = client->session;
+    bool alone = session->members.next == session->members.prev && session->n_guests == 0;
+    return alone && !session->durable && session->sockets.n_used > 0;
+}
+
+static void set_sockets_fault(struct fault *fault, const struct client *client)
+{
+    fault_set(fault, WIRE_EINVAL,
+              "Session.Join: this connection's session has %zu sockets, which would be closed; "
+              "close them, or hand them over with TCPOffer",
+              client->session->sockets.n_used);
+}
+
 static void answer_join(struct request *request)
 {
     const struct session *session = request_session(request);
@@ -165,6 +181,14 @@ static void move(struct errand *errand)
         errand_again(errand, decline, end);
         return;
     }
+    if (holds_sockets(client)) {
+        /* the others who belonged to it when this was asked have left it meanwhile */
+        struct fault fault;
+        set_sockets_fault(&fault, client);
+        fail_join(request, &fault);
+        errand_again(errand, decline, end);
+        return;
+    }
     request->withdraw = NULL;
     log_info("session %llu %s: uid %u pid %d: joins session %llu",
              (unsigned long long)client->session->id, client->session->durable ? "left" : "closed",
@@ -199,8 +223,6 @@ static void withdraw_join(struct request *request, struct fault *fault)
 static bool may_leave(struct request *request)
 {
     const struct client *client = request->client;
-    const struct session *session = client->session;
-    bool alone = session->members.next == session->members.prev && session->n_guests == 0;
     struct fault fault;
 
     if (request_in_company(request))
@@ -212,11 +234,8 @@ static bool may_leave(struct request *request)
                   "Session.Join: %zu other requests are running on this connection; wait for their "
                   "answers, or cancel them",
                   client->n_requests - 1);
-    else if (alone && !session->durable && session->sockets.n_used > 0)
-        fault_set(&fault, WIRE_EINVAL,
-                  "Session.Join: this connection's session has %zu sockets, which would be closed; "
-                  "close them, or hand them over with TCPOffer",
-                  session->sockets.n_used);
+    else if (holds_sockets(client))
+        set_sockets_fault(&fault, client);
     else
         return true;
     request_fail(request, &fault);

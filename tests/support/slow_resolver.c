@@ -3,7 +3,7 @@
  * slow_resolver: a resolver for tests, preloaded into the daemon. Names it knows are answered here, all others by the
  * real one.
  *
- *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN
+ *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN (services, too)
  *   slow-*            blocks 300 ms, then 127.0.0.1
  *   fail-again.*      EAI_AGAIN
  *   fail-hard.*       EAI_FAIL
@@ -17,6 +17,7 @@
  *   *.tls.test        127.0.0.1
  *
  * Addresses: 127.66.0.1 blocks like hang-*; 127.66.0.2 is called stub.test; 127.66.0.3 has no name.
+ * With $SLOW_RESOLVER_HOSTNAME that is the name of this host.
  */
 /* clang-format on */
 #include <arpa/inet.h>
@@ -108,6 +109,10 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
         {"many.test", {"127.0.0.2", "127.0.0.3", "127.0.0.4", NULL}},
         {"none-there.test", {"224.0.0.1", "127.0.0.1", NULL, NULL}},
     };
+    if (service && begins(service, "hang-")) {
+        hang();
+        return EAI_AGAIN;
+    }
     if (name) {
         if (begins(name, "hang-")) {
             hang();
@@ -158,4 +163,19 @@ __attribute__((visibility("default"))) int getnameinfo(const struct sockaddr *re
     getnameinfo_fn *function;
     memcpy(&function, &symbol, sizeof(function));
     return function(address, n_address, host, n_host, service, n_service, flags);
+}
+
+__attribute__((visibility("default"))) int gethostname(char *name, size_t n_name)
+{
+    typedef int gethostname_fn(char *, size_t);
+    const char *wanted = getenv("SLOW_RESOLVER_HOSTNAME");
+    void *symbol = dlsym(RTLD_NEXT, "gethostname");
+    gethostname_fn *function;
+
+    if (wanted) {
+        snprintf(name, n_name, "%s", wanted);
+        return 0;
+    }
+    memcpy(&function, &symbol, sizeof(function));
+    return function(name, n_name);
 }
