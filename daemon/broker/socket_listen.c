@@ -102,9 +102,9 @@ int socket_accept(struct socket *socket, struct socket_accept *accept)
         return SOCKET_E_STATE;
     if (socket->accept)
         return SOCKET_E_BUSY;
-    int r = take(socket, accept);
-    /* at the limit, too, it waits for a connection, which will then be told of */
-    if ((r != SOCKET_E_AGAIN && r != SOCKET_E_LIMIT) || socket->non_blocking)
+    /* asked first, so that who only looks uses up no numbers */
+    int r = acceptor_has_waiting(socket->acceptor) ? take(socket, accept) : SOCKET_E_AGAIN;
+    if (r != SOCKET_E_AGAIN || socket->non_blocking)
         return r;
     socket->accept = accept;
     acceptor_interest(socket->acceptor, true);

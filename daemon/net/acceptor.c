@@ -216,11 +216,11 @@ static bool is_of_the_connection(int sys_errno)
     }
 }
 
-/* Linux looks for a free descriptor before it looks for a connection. */
-static bool nothing_waits(int fd)
+bool acceptor_has_waiting(const struct acceptor *acceptor)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    return poll(&poll_fd, 1, 0) == 0;
+    struct pollfd poll_fd = {.fd = acceptor->fd, .events = POLLIN};
+    check_owner(acceptor);
+    return poll(&poll_fd, 1, 0) != 0;
 }
 
 /* Returns the fd or -errno; -EAGAIN: nothing waits, or the loop is to go on. */
@@ -259,7 +259,8 @@ int acceptor_accept(struct acceptor *acceptor, const struct tcp_options *options
     int fd = accept_one(acceptor, &connection->remote);
     if (fd < 0) {
         free(connection);
-        if (fd == -EAGAIN || ((fd == -EMFILE || fd == -ENFILE) && nothing_waits(acceptor->fd)))
+        /* Linux looks for a free descriptor before it looks for a connection */
+        if (fd == -EAGAIN || ((fd == -EMFILE || fd == -ENFILE) && !acceptor_has_waiting(acceptor)))
             return ACCEPTOR_E_AGAIN;
         return fd;
     }

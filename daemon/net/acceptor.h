@@ -41,6 +41,8 @@ struct acceptor *acceptor_free(struct acceptor *acceptor);
 /* Take connections, up to backlog of them waiting. Again: changes the backlog. */
 NODISCARD int acceptor_listen(struct acceptor *acceptor, int backlog);
 
+/* Is there something to take? Listening only; false says no for sure, true does not say yes. */
+NODISCARD bool acceptor_has_waiting(const struct acceptor *acceptor);
 /* Take the connection that waits longest, set those options, fill in both addresses, IPv4 ones as
  * such. A connection is given out although an option could not be set, and one that cannot be given
  * out (EMFILE, ENFILE, ENOMEM, ENOBUFS) goes on waiting: then on_ready comes again and again, and

@@ -1,8 +1,10 @@
 """proto/PROTOCOL.md: its tables are what the generator prints, its exchanges happen as they are printed.
 
---update writes the tables anew. A `…` in an answer stands for a number, within quotes for any string, else for anything."""
+--update writes the tables anew. A `…` in an answer stands for a number, within quotes for any string, else for anything.
+`"$name"` in an answer stands for any string where it is first met, and from then on for that string."""
 import os
 import re
+import socket
 import subprocess
 import sys
 import unittest
@@ -17,7 +19,8 @@ PATH = os.path.join(ROOT, "proto", "PROTOCOL.md")
 BUILD = os.environ.get("TCPBROKER_BUILD", os.path.dirname(os.path.dirname(daemon_path())))
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->\n)", re.S)
 EXCHANGE = re.compile(r"<!-- exchange -->\n```\n(.*?)```\n", re.S)
-TLS_PORT, PLAIN_PORT = 6000, 6001
+NAMED = re.compile(r'"\$(\w+)"')
+TLS_PORT, PLAIN_PORT, FREE_PORTS = 6000, 6001, (6008, 6009)
 
 
 def document():
@@ -30,9 +33,15 @@ def printed(name):
                           check=True, encoding="utf-8").stdout
 
 
-def pattern(line):
-    text = re.escape(line)
+def filled_in(line, values):
+    """The line with the strings that were met before."""
+    return NAMED.sub(lambda match: f'"{values[match.group(1)]}"' if match.group(1) in values else match.group(0), line)
+
+
+def pattern(line, values):
+    text = re.escape(filled_in(line, values))
     text = text.replace('"…"', r'"(?:[^"\\]|\\.)*"')
+    text = re.sub(r'"\\\$(\w+)"', r'"(?P<\1>(?:[^"\\\\]|\\\\.)*)"', text)
     text = re.sub("(?<=:)…", r"\\d+", text)
     return re.compile(text.replace("…", ".*?"))
 
@@ -87,8 +96,10 @@ class Exchanges(unittest.TestCase):
         try:
             tls = servers.Server(tls=servers.tls13(), port=TLS_PORT)
             plain = servers.Server(port=PLAIN_PORT)
+            for port in FREE_PORTS:
+                socket.create_server(("127.0.0.1", port)).close()
         except OSError as error:
-            self.skipTest(f"the ports of the exchanges, {TLS_PORT} and {PLAIN_PORT}, are not free here: {error}")
+            self.skipTest(f"a port of the exchanges, {(TLS_PORT, PLAIN_PORT, *FREE_PORTS)}, is not free here: {error}")
         with tls, plain:
             for number, block in enumerate(blocks, 1):
                 with self.subTest(exchange=number), Daemon("--cacerts", certificates().cacerts) as daemon, \
@@ -96,15 +107,20 @@ class Exchanges(unittest.TestCase):
                     self.run_exchange(raw, block)
 
     def run_exchange(self, raw, block):
+        values = {}
         for sent, expected in steps(block):
             for line in sent:
+                line = filled_in(line, values)
+                self.assertIsNone(NAMED.search(line), f"nothing before this line tells what it is: {line}")
                 raw.write_line(line)
             left = list(expected)
             for _ in expected:
                 answer = raw.read_line().decode("utf-8")
-                hit = next((line for line in left if pattern(line).fullmatch(answer)), None)
-                self.assertIsNotNone(hit, f"after {sent[-1]}\ncame      {answer}\nexpected  " + "\n      or  ".join(left))
-                left.remove(hit)
+                hits = ((line, pattern(line, values).fullmatch(answer)) for line in left)
+                line, match = next((hit for hit in hits if hit[1]), (None, None))
+                self.assertIsNotNone(line, f"after {sent[-1]}\ncame      {answer}\nexpected  " + "\n      or  ".join(left))
+                values.update(match.groupdict())
+                left.remove(line)
         raw.half_close()
         self.assertEqual(raw.rest(), [], "answers that the document does not show")
 

@@ -213,10 +213,12 @@ TEST(acceptor, gives_out_in_order)
     struct address local;
     struct acceptor *acceptor = make_listening(&local);
     check_nothing_waits(acceptor);
+    CHECK(!acceptor_has_waiting(acceptor));
     for (int i = 0; i < N; i++)
         fds[i] = client(&local);
     for (int i = 0; i < N; i++) {
         struct address here, there;
+        CHECK(acceptor_has_waiting(acceptor));
         struct connection *connection = take(acceptor);
         CHECK_INT(address_of_socket(fds[i], &here, &there), 0);
         CHECK(address_equal(&connection->remote, &here));
@@ -228,6 +230,7 @@ TEST(acceptor, gives_out_in_order)
         close(fds[i]);
     }
     check_nothing_waits(acceptor);
+    CHECK(!acceptor_has_waiting(acceptor));
     acceptor_free(acceptor);
 }
 
