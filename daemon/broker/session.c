@@ -41,9 +41,10 @@ struct session *session_end(struct session *session)
     return NULL;
 }
 
-static bool is_full(const struct session *session)
+/* n: how many of its places are there already for what shall come. */
+static bool is_full(const struct session *session, size_t n)
 {
-    return session->sockets.n_used + session->n_offered >= session->max_sockets;
+    return session->sockets.n_used + session->n_offered - n >= session->max_sockets;
 }
 
 int session_socket_new(struct session *session, enum socket_state state, const struct label *owner,
@@ -53,7 +54,7 @@ int session_socket_new(struct session *session, enum socket_state state, const s
     struct socket *socket;
 
     ASSERT_OWNER(session->room->loop);
-    if (is_full(session))
+    if (is_full(session, 0))
         return SESSION_E_FULL;
     int r = table_reserve(session->room->table, session->id, &number);
     if (r)
@@ -112,6 +113,7 @@ enum socket_outcome session_yield(struct session *session, struct socket **moved
     ASSERT(removed == socket);
     table_move(session->room->table, socket->number, TABLE_NOBODY);
     session->n_offered++;
+    socket->offered_by = session->id;
     return SOCKET_OK;
 }
 
@@ -127,7 +129,8 @@ int session_adopt(struct session *session, struct socket **moved, const struct l
     struct socket *socket = *moved;
 
     ASSERT_OWNER(session->room->loop);
-    if (is_full(session))
+    /* its own offer has its place until session_offer_ended() */
+    if (is_full(session, socket->offered_by == session->id))
         return SESSION_E_FULL;
     int r = map_put(&session->sockets, socket->number, socket);
     if (r)

@@ -124,6 +124,7 @@ struct socket {
     enum socket_receiving receiving;
     struct session *session;
     struct socket_room *room;
+    uint64_t offered_by; /* the session that has offered it last; 0: none */
     struct label owner;
     bool non_blocking;     /* TCPBlock */
     struct stream *stream; /* NULL: not connected, or securing, or failed while that */
