@@ -333,7 +333,7 @@ int resolver_new(struct resolver **ret_resolver, const struct resolver_settings 
         .known_us = settings->cache_ms * 1000,
         .negative_us = settings->negative_cache_ms * 1000,
         .slow_us = (settings->slow_ms ? settings->slow_ms : RESOLVER_SLOW_MS) * 1000,
-        .n_slow_max = (resolver->policy.n_threads_max + 1) / 2,
+        .n_busy_max = (resolver->policy.n_threads_max + 1) / 2,
     };
     int r = table_init(&resolver->table, &table);
     if (r) {

@@ -44,8 +44,9 @@ struct resolver_settings {
     void (*ask)(const struct question *question, struct lookup_answer *answer);
 };
 
-/* Most names that answer do so in less. */
-enum { RESOLVER_SLOW_MS = 50 };
+/* Many names that answer do so in less, and taking one that does not for slow costs a thread or two,
+ * for a while. */
+enum { RESOLVER_SLOW_MS = 25 };
 
 enum lookup_kind {
     LOOKUP_ADDRESSES, /* name (and service) -> addresses */

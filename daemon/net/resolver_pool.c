@@ -204,10 +204,10 @@ static int64_t watch(struct resolver *resolver, int64_t *retry_us)
     }
     tell(resolver, &resolver->told_full, !enough && all && n_slow == resolver->n_alive,
          "more are not allowed (threads.resolver_max)");
-    if (enough || all)
+    if (enough)
         return INT64_MAX;
     int64_t until_us = table_next_slow_us(&resolver->table);
-    return now_us < *retry_us && *retry_us < until_us ? *retry_us : until_us;
+    return !all && now_us < *retry_us && *retry_us < until_us ? *retry_us : until_us;
 }
 
 static void *run_watcher(void *argument)

@@ -137,7 +137,8 @@ static bool has_slow_sibling(const struct resolver_table *table, const struct ta
 
 static bool may_take_behind(const struct resolver_table *table)
 {
-    return table->n[TABLE_BEHIND] > 0 && table->n[TABLE_SLOW] < table->settings.n_slow_max;
+    return table->n[TABLE_BEHIND] > 0 &&
+           table->n[TABLE_RUNNING] + table->n[TABLE_SLOW] < table->settings.n_busy_max;
 }
 
 /* Out of one state and its list, into another. */

@@ -10,7 +10,7 @@
  *      behind ──────┘
  *
  * A question whose name hangs already for another family waits behind all others, and gets a thread
- * only while less than n_slow_max look-ups are slow: a bad name cannot take three times its share,
+ * only while less than n_busy_max look-ups run: a bad name cannot take three times its share,
  * and yet somebody who asks for IPv4 only, because the name server is silent about IPv6, gets his
  * answer.
  *
@@ -35,7 +35,7 @@ struct table_settings {
     size_t n_known_max;            /* 0: nothing is kept */
     int64_t known_us, negative_us; /* for how long; 0: not at all */
     int64_t slow_us;               /* a look-up that runs longer is slow */
-    size_t n_slow_max;             /* see above */
+    size_t n_busy_max;             /* see above */
 };
 
 struct table_entry {
