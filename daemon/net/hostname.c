@@ -2,25 +2,29 @@
 
 #include <errno.h>
 #include <idn2.h>
-#include <stdbool.h>
 #include <string.h>
 
 enum { NAME_MAX_BYTES = 253 };
 
+bool hostname_is_ascii(const char *host)
+{
+    for (; *host; host++)
+        if ((unsigned char)*host >= 0x80)
+            return false;
+    return true;
+}
+
 static bool is_sane(const char *host)
 {
     size_t n = strlen(host);
+    /* inet_aton(3), and so getaddrinfo(3), stop at a blank: "127.0.0.1 example" would be an address
+     */
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)host[i] <= ' ' || host[i] == 0x7f)
+            return false;
     if (n > 0 && host[n - 1] == '.')
         n--;
     return n > 0 && n <= NAME_MAX_BYTES && host[0] != '.';
-}
-
-static bool is_ascii(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text >= 0x80)
-            return false;
-    return true;
 }
 
 static void copy_lower(char wire[HOSTNAME_WIRE_MAX], const char *host)
@@ -35,7 +39,7 @@ int hostname_wire(const char *host, char ret_wire[HOSTNAME_WIRE_MAX])
 {
     uint8_t *labels = NULL;
 
-    if (is_ascii(host)) {
+    if (hostname_is_ascii(host)) {
         if (!is_sane(host))
             return HOSTNAME_E_INVALID;
         copy_lower(ret_wire, host);
@@ -50,8 +54,8 @@ int hostname_wire(const char *host, char ret_wire[HOSTNAME_WIRE_MAX])
         return HOSTNAME_E_INVALID;
     if (r != IDN2_OK)
         return HOSTNAME_E_ENCODING;
-    /* what was mapped may be anything: a full stop of another script, nothing at all */
-    bool sane = is_ascii((const char *)labels) && is_sane((const char *)labels);
+    /* what was mapped may be anything: a full stop of another script, a blank, nothing at all */
+    bool sane = hostname_is_ascii((const char *)labels) && is_sane((const char *)labels);
     if (sane)
         copy_lower(ret_wire, (const char *)labels);
     idn2_free(labels);

@@ -9,12 +9,15 @@
  * Errors:  HOSTNAME_E_*, -ENOMEM.
  * Limits:  253 bytes of A-labels, without a dot at the end (RFC 1035 section 2.3.4 in text form).
  */
+#include <stdbool.h>
+
 #include "util/assert.h"
 
 enum {
-    HOSTNAME_E_INVALID = 1, /* empty, too long, begins with a dot */
+    HOSTNAME_E_INVALID = 1, /* empty, too long, begins with a dot, has blanks in it */
     HOSTNAME_E_ENCODING,    /* there are no A-labels for it */
 };
 enum { HOSTNAME_WIRE_MAX = 256 };
 
+bool hostname_is_ascii(const char *host);
 NODISCARD int hostname_wire(const char *host, char ret_wire[HOSTNAME_WIRE_MAX]);

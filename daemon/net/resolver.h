@@ -44,8 +44,8 @@ struct resolver_settings {
     void (*ask)(const struct question *question, struct lookup_answer *answer);
 };
 
-/* Many names that answer do so in less, and taking one that does not for slow costs a thread or two,
- * for a while. */
+/* Many names that answer do so in less, and taking one that does not for slow costs a thread or
+ * two, for a while. */
 enum { RESOLVER_SLOW_MS = 25 };
 
 enum lookup_kind {

@@ -45,6 +45,9 @@ TEST(hostname, refused)
     refused(".example", HOSTNAME_E_INVALID);
     refused(".bücher", HOSTNAME_E_INVALID);
     refused("。bücher", HOSTNAME_E_INVALID);
+    refused("127.0.0.1 example", HOSTNAME_E_INVALID);
+    refused("a\tb", HOSTNAME_E_INVALID);
+    refused("127.0.0.1\u00a0é", HOSTNAME_E_ENCODING);
     refused("\xff\xfe.example", HOSTNAME_E_ENCODING);
     refused("a\u0301\u200d\u202e.example", HOSTNAME_E_ENCODING);
     memset(name, 'a', sizeof(name));
