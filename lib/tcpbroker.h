@@ -1090,6 +1090,12 @@ struct tcpb_broker_stats_result {
     int64_t lookups;
     /* look-ups running or waiting for a thread */
     int64_t lookups_running;
+    /* look-ups that waited for one that ran already for somebody else */
+    int64_t lookups_shared;
+    /* look-ups answered from the cache */
+    int64_t lookups_cached;
+    /* of these, by: there is no such name */
+    int64_t lookups_cached_negative;
     /* payload bytes received from peers */
     int64_t bytes_in;
     /* payload bytes sent to peers */

@@ -152,11 +152,18 @@ static int start_workers(struct app *app)
     size_t cores = count_cores();
     size_t n_dial = config->threads_dial ? (size_t)config->threads_dial : cores;
     size_t n_io = config->threads_io ? (size_t)config->threads_io : cores;
+    struct resolver_settings resolver = {
+        .n_threads = (unsigned)config->threads_resolver,
+        .n_threads_max = (unsigned)config->threads_resolver_max,
+        .n_queue_max = app->shared.snapshot->settings.lookups,
+        .n_cache_max = (size_t)config->connect_cache_entries,
+        .cache_ms = config->connect_cache_time,
+        .negative_cache_ms = config->connect_negative_cache_time,
+    };
 
     int r = table_new(&app->shared.table, app->shared.snapshot->settings.sockets);
     if (r == 0)
-        r = resolver_new(&app->shared.resolver, (unsigned)config->threads_resolver,
-                         app->shared.snapshot->settings.lookups);
+        r = resolver_new(&app->shared.resolver, &resolver);
     if (r == 0)
         r = dialers_new(&app->shared.dialers, (unsigned)n_dial, &app->shared.snapshot->dial);
     if (r)

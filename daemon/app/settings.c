@@ -97,6 +97,10 @@ bool settings_need_restart(const struct config *running, const struct config *wa
            running->threads_io != wanted->threads_io ||
            running->threads_dial != wanted->threads_dial ||
            running->threads_resolver != wanted->threads_resolver ||
+           running->threads_resolver_max != wanted->threads_resolver_max ||
+           running->connect_cache_time != wanted->connect_cache_time ||
+           running->connect_negative_cache_time != wanted->connect_negative_cache_time ||
+           running->connect_cache_entries != wanted->connect_cache_entries ||
            running->threads_dial_nice != wanted->threads_dial_nice ||
            running->limits_sockets != wanted->limits_sockets ||
            running->limits_lookups != wanted->limits_lookups;

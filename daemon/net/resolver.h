@@ -1,33 +1,64 @@
 #pragma once
 /*
- * resolver: a pool of threads that run one blocking getaddrinfo(3)/getnameinfo(3) each, with a
- * bounded queue. libuv's own pool runs only half its threads on look-ups and shares them with
- * files.
+ * resolver: look-ups of names, addresses and services by the system's resolver (hosts file, name
+ * servers, nsswitch.conf(5)), on threads of its own: libuv's pool runs only half its threads on
+ * look-ups and shares them with files.
  *
- * A look-up is a message: resolver_post() moves it into the pool, its `done` mail brings it back to
- * reply_to, always exactly once, also when it was abandoned (then as soon as a thread gets to it; a
- * look-up that has not started is not started any more).
+ * A look-up is a message: resolver_post() moves it into the resolver, its `done` mail brings it
+ * back to reply_to, always exactly once and never inside resolver_post().
  *
- * Threads:   resolver_post(): any. lookup_abandon(): the thread that posted it. new/stop/free:
- * control thread. Ownership: the struct lookup belongs to the pool from post to delivery of its
- * mail; addresses inside belong to it. Errors:    in the lookup: gai, sys_errno; RESOLVER_E_FULL
- * from post (the lookup stays the caller's). Limits:    queue length; addresses per look-up
- * LOOKUP_ADDRESSES_MAX.
+ * Sharing: who asks what is being asked already waits for that answer; who asks what was answered
+ * lately gets the answer at once. Two names are the same when hostname_wire() makes them the same;
+ * the family belongs to the question, the service does not.
+ *
+ * Waiting: an abandoned look-up comes back at once. A running getaddrinfo(3) cannot be stopped and
+ * is not: it goes on without anybody who waits, and what it finds is kept for the next who asks.
+ *
+ * Threads that hang are replaced (resolver_policy.h), so that names that do not answer delay names
+ * that do by a fraction of a second at most, as long as n_threads_max allows.
+ *
+ * Threads:   resolver_post(): any. lookup_abandon(): the thread that posted it, before it is back.
+ * new/stop/free: control thread.
+ * Ownership: the struct lookup belongs to the resolver from post to delivery of its mail; addresses
+ * inside belong to it.
+ * Errors:    in the lookup: gai, sys_errno; RESOLVER_E_* from post (the lookup stays the caller's).
+ * Limits:    n_queue_max questions that wait for a thread; n_cache_max answers that are kept.
  */
-#include <stdatomic.h>
-
 #include "loop/loop.h"
-#include "net/address.h"
+#include "net/hostname.h"
+#include "net/resolver_ask.h"
 
 enum { RESOLVER_E_FULL = 1, RESOLVER_E_STOPPED };
-enum { LOOKUP_ADDRESSES_MAX = 64 };
 
 struct resolver;
+struct table_entry;
+
+struct resolver_settings {
+    unsigned n_threads;     /* for look-ups that answer */
+    unsigned n_threads_max; /* in all; less than n_threads: as many as these */
+    size_t n_queue_max;
+    size_t n_cache_max;                  /* 0: nothing is kept */
+    int64_t cache_ms, negative_cache_ms; /* 0: such answers are not kept */
+    int64_t slow_ms;                     /* 0: RESOLVER_SLOW_MS */
+    /* For tests: asks instead of resolver_ask(). */
+    void (*ask)(const struct question *question, struct lookup_answer *answer);
+};
+
+/* Many names that answer do so in less, and taking one that does not for slow costs a thread or
+ * two, for a while. */
+enum { RESOLVER_SLOW_MS = 25 };
 
 enum lookup_kind {
     LOOKUP_ADDRESSES, /* name (and service) -> addresses */
     LOOKUP_NAME,      /* address -> name */
     LOOKUP_SELF,      /* this host's own name -> addresses (gethostname(2), then as above) */
+};
+
+enum lookup_source {
+    LOOKUP_GIVEN,  /* needed nobody: an address, or nothing that could be asked for */
+    LOOKUP_ASKED,  /* the system's resolver was asked */
+    LOOKUP_SHARED, /* it had been asked already, for somebody else */
+    LOOKUP_CACHED, /* it had answered lately */
 };
 
 struct lookup {
@@ -42,17 +73,24 @@ struct lookup {
     /* results */
     int gai; /* 0 or EAI_*; EAI_SYSTEM with sys_errno */
     int sys_errno;
-    char name[1026]; /* NAME */
+    char name[1026]; /* NAME; SELF: the host's own */
     struct address *addresses;
     size_t n_addresses;
-    int64_t took_us;
+    int64_t took_us; /* from post to the answer */
+    enum lookup_source source;
     /* inside */
-    struct list link;
-    atomic_bool abandoned;
+    struct list link; /* among an entry's askers, or ready to be delivered */
+    struct resolver *resolver;
+    struct table_entry *entry; /* under the resolver's mutex; NULL: on its way back */
+    struct lookup_answer *answer;
+    struct question question; /* its next one; the name is wire or service */
+    char wire[HOSTNAME_WIRE_MAX];
+    uint16_t port;
 };
 
-NODISCARD int resolver_new(struct resolver **ret_resolver, unsigned n_threads, size_t n_queue_max);
-/* No look-up is started any more; waiting ones come back with EAI_AGAIN at once. */
+NODISCARD int resolver_new(struct resolver **ret_resolver,
+                           const struct resolver_settings *settings);
+/* No look-up is taken any more; all that are there come back with EAI_AGAIN at once. */
 void resolver_stop(struct resolver *resolver);
 /* Wait at most wait_ms for the threads to end (one may hang inside the system's resolver, which
  * cannot be interrupted). Returns true when all have ended and the resolver is freed; false: it is
@@ -60,6 +98,7 @@ void resolver_stop(struct resolver *resolver);
 NODISCARD bool resolver_free(struct resolver **resolver, unsigned wait_ms);
 
 NODISCARD int resolver_post(struct resolver *resolver, struct lookup **lookup);
-/* Nobody waits for it any more: it will come back, but need not be worked on. */
+/* Nobody waits for it any more: it comes back at once, with EAI_AGAIN unless the answer was on its
+ * way already. */
 void lookup_abandon(struct lookup *lookup);
 struct lookup *lookup_free(struct lookup *lookup);

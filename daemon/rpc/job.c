@@ -49,6 +49,17 @@ void job_done(struct request *request)
     free_when_idle(job);
 }
 
+static void count_lookup(const struct lookup *lookup)
+{
+    (void)stats_sub(lookups_running, 1);
+    if (lookup->source == LOOKUP_SHARED)
+        stats_count(lookups_shared);
+    if (lookup->source == LOOKUP_CACHED)
+        stats_count(lookups_cached);
+    if (lookup->source == LOOKUP_CACHED && lookup->gai)
+        stats_count(lookups_cached_negative);
+}
+
 static void on_lookup_back(struct mail *mail)
 {
     struct lookup *lookup = container_of(mail, struct lookup, done);
@@ -56,7 +67,7 @@ static void on_lookup_back(struct mail *mail)
 
     ASSERT_OWNER(job->loop);
     job->out_lookup = NULL;
-    (void)stats_sub(lookups_running, 1);
+    count_lookup(lookup);
     if (job->request) {
         job->on_lookup(job->request, lookup);
         return;

@@ -15,6 +15,9 @@
  *   many.test         127.0.0.2, 127.0.0.3, 127.0.0.4
  *   none-there.test   224.0.0.1 (ENETUNREACH from the kernel, nothing is sent) and 127.0.0.1
  *   *.tls.test        127.0.0.1
+ *   xn--bcher-kva.test  127.0.0.5 (and bücher.test is not known)
+ *
+ * What is asked for is appended to the file $SLOW_RESOLVER_LOG, a line for each: the family (0, 4, 6) and the name.
  *
  * Addresses: 127.66.0.1 blocks like hang-*; 127.66.0.2 is called stub.test; 127.66.0.3 has no name.
  * With $SLOW_RESOLVER_HOSTNAME that is the name of this host.
@@ -22,6 +25,7 @@
 /* clang-format on */
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,6 +66,24 @@ static bool ends(const char *name, const char *end)
 {
     size_t n_name = strlen(name), n_end = strlen(end);
     return n_name >= n_end && strcasecmp(name + n_name - n_end, end) == 0;
+}
+
+static void note(const char *name, const struct addrinfo *hints)
+{
+    const char *path = getenv("SLOW_RESOLVER_LOG");
+    int family = hints ? hints->ai_family : AF_UNSPEC;
+    char line[300];
+    int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        return;
+    int n = snprintf(line, sizeof(line), "%d %s\n",
+                     family == AF_INET    ? 4
+                     : family == AF_INET6 ? 6
+                                          : 0,
+                     name);
+    if (n < 0 || write(fd, line, (size_t)n) != n)
+        abort();
+    close(fd);
 }
 
 static getaddrinfo_fn *real_getaddrinfo(void)
@@ -107,6 +129,7 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
         {"four.test", {"127.0.0.1", NULL, NULL, NULL}},
         {"six.test", {"::1", NULL, NULL, NULL}},
         {"many.test", {"127.0.0.2", "127.0.0.3", "127.0.0.4", NULL}},
+        {"xn--bcher-kva.test", {"127.0.0.5", NULL, NULL, NULL}},
         {"none-there.test", {"224.0.0.1", "127.0.0.1", NULL, NULL}},
     };
     if (service && begins(service, "hang-")) {
@@ -114,6 +137,7 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
         return EAI_AGAIN;
     }
     if (name) {
+        note(name, hints);
         if (begins(name, "hang-")) {
             hang();
             return EAI_AGAIN;
