@@ -253,7 +253,7 @@ class Family(ServerCase):
 
 class SlowService(ServerCase):
     """A service name whose look-up has to wait, as the one resolver thread hangs."""
-    DAEMON_OPTIONS = {"resolver": True, "config": {"threads.resolver": 1, "connect.lookup_timeout": "400ms"}}
+    DAEMON_OPTIONS = {"resolver": True, "config": {"threads.resolver": 1, "threads.resolver_max": 1, "connect.lookup_timeout": "400ms"}}
 
     def setUp(self):
         super().setUp()

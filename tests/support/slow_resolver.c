@@ -132,10 +132,6 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
         {"xn--bcher-kva.test", {"127.0.0.5", NULL, NULL, NULL}},
         {"none-there.test", {"224.0.0.1", "127.0.0.1", NULL, NULL}},
     };
-    if (service && begins(service, "hang-")) {
-        hang();
-        return EAI_AGAIN;
-    }
     if (name) {
         note(name, hints);
         if (begins(name, "hang-")) {
@@ -160,6 +156,26 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
                 return literals(known[i].texts, service, hints, ret);
     }
     return real_getaddrinfo()(name, service, hints, ret);
+}
+
+__attribute__((visibility("default"))) int getservbyname_r(const char *restrict name,
+                                                           const char *restrict protocol,
+                                                           struct servent *restrict entry,
+                                                           char *restrict buffer, size_t n_buffer,
+                                                           struct servent **restrict found)
+{
+    typedef int function_type(const char *restrict, const char *restrict, struct servent *restrict,
+                              char *restrict, size_t, struct servent **restrict);
+    void *symbol = dlsym(RTLD_NEXT, "getservbyname_r");
+    function_type *function;
+
+    if (begins(name, "hang-")) {
+        hang();
+        *found = NULL;
+        return 0;
+    }
+    memcpy(&function, &symbol, sizeof(function));
+    return function(name, protocol, entry, buffer, n_buffer, found);
 }
 
 __attribute__((visibility("default"))) int getnameinfo(const struct sockaddr *restrict address,
