@@ -1,4 +1,5 @@
-"""proto/PROTOCOL.md: its tables are what the generator prints, its exchanges happen as they are printed.
+"""proto/PROTOCOL.md: its tables are what the generator prints, its exchanges and those of docs/omnis.md happen as they are
+printed.
 
 --update writes the tables anew. A `…` in an answer stands for a number, within quotes for any string, else for anything.
 `"$name"` in an answer stands for any string where it is first met, and from then on for that string."""
@@ -16,6 +17,7 @@ from ca import certificates
 from harness import ROOT, Daemon, Raw, daemon_path
 
 PATH = os.path.join(ROOT, "proto", "PROTOCOL.md")
+OMNIS = os.path.join(ROOT, "docs", "omnis.md")
 BUILD = os.environ.get("TCPBROKER_BUILD", os.path.dirname(os.path.dirname(daemon_path())))
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->\n)", re.S)
 EXCHANGE = re.compile(r"<!-- exchange -->\n```\n(.*?)```\n", re.S)
@@ -23,8 +25,8 @@ NAMED = re.compile(r'"\$(\w+)"')
 TLS_PORT, PLAIN_PORT, FREE_PORTS = 6000, 6001, (6008, 6009)
 
 
-def document():
-    with open(PATH, encoding="utf-8") as file:
+def document(path=PATH):
+    with open(path, encoding="utf-8") as file:
         return file.read()
 
 
@@ -91,8 +93,11 @@ class Tables(unittest.TestCase):
 
 class Exchanges(unittest.TestCase):
     def test_exchanges(self):
-        blocks = EXCHANGE.findall(document())
-        self.assertGreater(len(blocks), 3)
+        blocks = []
+        for path in (PATH, OMNIS):
+            found = EXCHANGE.findall(document(path))
+            self.assertGreater(len(found), 3)
+            blocks += [(os.path.basename(path), number, block) for number, block in enumerate(found, 1)]
         try:
             tls = servers.Server(tls=servers.tls13(), port=TLS_PORT)
             plain = servers.Server(port=PLAIN_PORT)
@@ -101,8 +106,8 @@ class Exchanges(unittest.TestCase):
         except OSError as error:
             self.skipTest(f"a port of the exchanges, {(TLS_PORT, PLAIN_PORT, *FREE_PORTS)}, is not free here: {error}")
         with tls, plain:
-            for number, block in enumerate(blocks, 1):
-                with self.subTest(exchange=number), Daemon("--cacerts", certificates().cacerts) as daemon, \
+            for name, number, block in blocks:
+                with self.subTest(document=name, exchange=number), Daemon("--cacerts", certificates().cacerts) as daemon, \
                         Raw(daemon) as raw:
                     self.run_exchange(raw, block)
 

@@ -127,7 +127,7 @@ class Examples(TestCase):
 class Documents(unittest.TestCase):
     def test_links_lead_to_files(self):
         for name in ("README.md", "ARCHITECTURE.md", os.path.join("proto", "PROTOCOL.md"),
-                     os.path.join("docs", "performance.md")):
+                     os.path.join("docs", "performance.md"), os.path.join("docs", "omnis.md")):
             self.assertTrue(os.path.exists(os.path.join(ROOT, name)), name)
             for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(name)):
                 if "://" not in target:
