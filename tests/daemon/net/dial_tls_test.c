@@ -157,7 +157,7 @@ TEST(dial_tls, expired)
 
 TEST(dial_tls, names_that_switch_checks_off_are_refused)
 {
-    static const char *const names[] = {"", ".", ".example.org", "a b", "b\xc3\xbc.example"};
+    static const char *const names[] = {"", ".", ".example.org", "a b", "*.example.org"};
     struct tls_bench bench;
     struct address address;
     char long_name[256];
