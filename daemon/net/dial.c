@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "net/dial_race.h"
-#include "net/hostname.h"
 #include "net/tls_engine.h"
 #include "net/watch.h"
 
@@ -209,17 +208,6 @@ static void on_race_end(struct race *race, int fd, int sys_errno)
         succeed(job);
 }
 
-/* SNI and certificates have names as A-labels (RFC 6066 section 3, RFC 5280 section 7.2). What has
- * none stays as it is, and is refused for that. */
-static void spell_server_name(struct dial *dial)
-{
-    char wire[HOSTNAME_WIRE_MAX] = "";
-
-    _Static_assert(sizeof(dial->server_name) >= sizeof(wire), "takes every name on the wire");
-    if (!hostname_is_ascii(dial->server_name) && hostname_wire(dial->server_name, wire) == 0)
-        memcpy(dial->server_name, wire, sizeof(wire));
-}
-
 /* Reasons to refuse a job before anything is sent. Returns true when it has been finished. */
 static bool refuse(struct dial *dial)
 {
@@ -242,7 +230,6 @@ static bool refuse(struct dial *dial)
         fail(dial, NET_STAGE_TLS, NET_TRUST_UNUSABLE, 0);
         return true;
     }
-    spell_server_name(dial);
     words = tls_server_name_fault(dial->server_name, dial->verify);
     if (words) {
         snprintf(dial->error.library, sizeof(dial->error.library), "%s", words);

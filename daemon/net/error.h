@@ -14,7 +14,7 @@ enum net_stage { NET_STAGE_RESOLVE, NET_STAGE_CONNECT, NET_STAGE_TLS, NET_STAGE_
 
 enum net_cause {
     NET_OK = 0,
-    NET_SYSTEM,         /* sys_errno */
+    NET_SYSTEM,         /* sys_errno; library, when a parameter is at fault (EINVAL) */
     NET_TIMED_OUT,      /* the deadline passed in that stage */
     NET_CANCELLED,      /* somebody asked to stop */
     NET_TLS_HANDSHAKE,  /* library, alert */
@@ -52,6 +52,7 @@ struct net_error {
     char verify_text[128];
     char subject[256];
     char issuer[256];
+    char names[256];   /* what a certificate is for that is not for the name asked for, or "" */
     char alert[64];    /* description of the alert the peer sent, or "" */
     char library[256]; /* OpenSSL's words, or "" */
     unsigned n_attempts;

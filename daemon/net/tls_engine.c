@@ -7,74 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES_MAX = 253 }; /* RFC 1035 section 2.3.4 in text form */
-
-const char *tls_server_name_fault(const char *server_name, bool verify)
-{
-    size_t n = strnlen(server_name, 256);
-    if (n > 0 && server_name[n - 1] == '.' && n <= NAME_BYTES_MAX + 1)
-        n--;
-    if (n == 0)
-        return verify || *server_name ? "the server name to verify is empty" : NULL;
-    if (n > NAME_BYTES_MAX)
-        return "the server name is longer than 253 bytes";
-    if (server_name[0] == '.')
-        return "the server name begins with a dot";
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)server_name[i] >= 0x80)
-            return "the server name is not ASCII: write it as xn--...";
-        else if ((unsigned char)server_name[i] <= ' ' || server_name[i] == 0x7f)
-            return "the server name has blanks or control characters in it";
-    return NULL;
-}
-
-static int verify_callback(int ok, X509_STORE_CTX *store)
-{
-    if (ok)
-        return ok;
-    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct tls_engine *engine = SSL_get_app_data(ssl);
-    if (!engine->verify)
-        return 1;
-    struct net_error *error = engine->verify_error;
-    ASSERT(error);
-    int code = X509_STORE_CTX_get_error(store);
-    error->verify_code = code;
-    error->verify_depth = X509_STORE_CTX_get_error_depth(store);
-    snprintf(error->verify_text, sizeof(error->verify_text), "%s",
-             X509_verify_cert_error_string(code));
-    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
-    if (certificate) {
-        tls_name_text(X509_get_subject_name(certificate), error->subject, sizeof(error->subject));
-        tls_name_text(X509_get_issuer_name(certificate), error->issuer, sizeof(error->issuer));
-    }
-    return 0;
-}
-
-/* The name goes to OpenSSL without the dot of the root. An address is only ever compared with
- * iPAddress entries. */
-static int set_name(struct tls_engine *engine, const char *server_name)
+/* An address is only ever compared with iPAddress entries, and never sent. */
+static int set_name(struct tls_engine *engine, const struct tls_name *name)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(engine->ssl);
-    struct address address;
-    char name[256];
 
-    if (!*server_name)
-        return 0;
-    if (address_parse(&address, server_name, 0) == 0) {
-        int r = address_family(&address) == AF_INET
-                    ? X509_VERIFY_PARAM_set1_ip(param, (unsigned char *)&address.v4.sin_addr, 4)
-                    : X509_VERIFY_PARAM_set1_ip(param, (unsigned char *)&address.v6.sin6_addr, 16);
+    if (name->address.n_bytes) {
+        const struct address *address = &name->address;
+        int r = address_family(address) == AF_INET
+                    ? X509_VERIFY_PARAM_set1_ip(param, (const void *)&address->v4.sin_addr, 4)
+                    : X509_VERIFY_PARAM_set1_ip(param, (const void *)&address->v6.sin6_addr, 16);
         return r == 1 ? 0 : -ENOMEM;
     }
-    snprintf(name, sizeof(name), "%s", server_name);
-    size_t n = strlen(name);
-    if (name[n - 1] == '.')
-        name[n - 1] = '\0';
+    if (!name->text[0])
+        return 0; /* not to be verified */
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                                X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    if (X509_VERIFY_PARAM_set1_host(param, name, 0) != 1 ||
-        SSL_set_tlsext_host_name(engine->ssl, name) != 1)
+    if (X509_VERIFY_PARAM_set1_host(param, name->text, 0) != 1 ||
+        SSL_set_tlsext_host_name(engine->ssl, name->text) != 1)
         return -ENOMEM;
     return 0;
 }
@@ -92,19 +42,20 @@ static int set_alpn(struct tls_engine *engine, const unsigned char *alpn, size_t
     return SSL_set_alpn_protos(engine->ssl, alpn, (unsigned)n_alpn) == 0 ? 0 : -ENOMEM;
 }
 
-static int set_up(struct tls_engine *engine, const struct tls_request *request, int fd)
+static int set_up(struct tls_engine *engine, const struct tls_request *request,
+                  const struct tls_name *name, int fd)
 {
     SSL *ssl = engine->ssl;
 
     if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
         return -EINVAL;
-    int r = set_name(engine, request->server_name);
+    int r = set_name(engine, name);
     if (r == 0)
         r = set_alpn(engine, request->alpn, request->n_alpn);
     if (r)
         return r;
     SSL_set_app_data(ssl, engine);
-    SSL_set_verify(ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verify_callback);
+    SSL_set_verify(ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, tls_verify_callback);
     if (SSL_set_fd(ssl, fd) != 1)
         return -ENOMEM;
     SSL_set_connect_state(ssl);
@@ -114,14 +65,17 @@ static int set_up(struct tls_engine *engine, const struct tls_request *request, 
 int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
                    const struct tls_request *request, int fd)
 {
-    if (tls_server_name_fault(request->server_name, request->verify))
-        return -EINVAL;
+    struct tls_name name;
+    const char *fault;
+    int r = tls_name_parse(&name, request->server_name, request->verify, &fault);
+    if (r || fault)
+        return r ? r : -EINVAL;
     struct tls_engine *engine = calloc(1, sizeof(*engine));
     if (!engine)
         return -ENOMEM;
     engine->verify = request->verify;
     engine->ssl = SSL_new(trust_context(trust));
-    int r = engine->ssl ? set_up(engine, request, fd) : -ENOMEM;
+    r = engine->ssl ? set_up(engine, request, &name, fd) : -ENOMEM;
     ERR_clear_error();
     if (r) {
         tls_engine_free(engine);

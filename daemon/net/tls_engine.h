@@ -22,14 +22,15 @@ enum {
 };
 
 struct tls_request {
-    const char *server_name; /* dNSName or literal; may be "" when verify is false */
+    const char *server_name; /* name or address; may be "" when verify is false */
     bool verify, min_tls13;
     const unsigned char *alpn; /* wire form */
     size_t n_alpn;
 };
 
-/* Whether a server name may be used for verification and SNI: not empty (but when unverified), no
- * leading dot, at most 253 bytes, ASCII. Returns NULL, or why not. */
+/* Whether a server name may be used for verification and SNI: an address, or what host names are
+ * made of, not empty (but when unverified), without a leading dot, at most 253 bytes. Names in
+ * UTF-8 are converted (IDNA 2008). Returns NULL, or why not. */
 const char *tls_server_name_fault(const char *server_name, bool verify);
 
 NODISCARD int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,

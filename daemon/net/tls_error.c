@@ -69,8 +69,12 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
 {
     const char *data = NULL;
     int flags = 0;
-    /* the oldest error is the cause, later ones are what followed */
+    /* the oldest error is the cause, later ones are what followed; but a certificate that was not
+     * accepted is that, whatever its signature or an extension of it did to the library */
     unsigned long code = ERR_peek_error_all(NULL, NULL, NULL, &data, &flags);
+    unsigned long last = ERR_peek_last_error();
+    bool refused = stage == NET_STAGE_TLS && ERR_GET_LIB(last) == ERR_LIB_SSL &&
+                   ERR_GET_REASON(last) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 
     /* a handshake's error keeps the attempts that led to it; later ones begin anew */
     if (stage != NET_STAGE_TLS)
@@ -87,8 +91,7 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
         snprintf(error->library, sizeof(error->library),
                  "the peer closed the connection without ending TLS");
     } else {
-        if (stage == NET_STAGE_TLS && ERR_GET_LIB(code) == ERR_LIB_SSL &&
-            ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        if (refused)
             error->cause = NET_TLS_VERIFY;
         if (is_alert(code))
             alert_text(code, error->alert, sizeof(error->alert));

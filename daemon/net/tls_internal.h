@@ -18,7 +18,7 @@ struct tls_engine {
     bool end_waits;     /* close_notify was found behind data */
     bool failed;
     struct net_error *failure;      /* the failure, when it was found behind data */
-    struct net_error *verify_error; /* where the verify callback writes, during a handshake */
+    struct net_error *verify_error; /* where verification tells its failure, during a handshake */
 };
 
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
@@ -28,3 +28,21 @@ void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
 /* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
  * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
 void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno);
+
+/* ---- names ---- */
+
+struct tls_name {
+    char text[256];         /* A-labels without the dot of the root; "": none */
+    struct address address; /* n_bytes 0: none */
+};
+
+/* Returns 0 with *ret_fault NULL, or why the name cannot be used; or -ENOMEM. */
+NODISCARD int tls_name_parse(struct tls_name *ret_name, const char *server_name, bool verify,
+                             const char **ret_fault);
+/* What the certificate is for, "a.example, *.b.example, 192.0.2.1", as far as it fits. */
+void tls_certificate_names(const X509 *certificate, char *buffer, size_t n_buffer);
+
+/* ---- verification: callbacks for OpenSSL ---- */
+
+int tls_verify_chain(X509_STORE_CTX *store, void *unused);
+int tls_verify_callback(int ok, X509_STORE_CTX *store);

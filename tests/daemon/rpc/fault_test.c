@@ -96,6 +96,58 @@ TEST(fault, network)
     }
 }
 
+TEST(fault, verification_names_the_remedy)
+{
+    static const struct {
+        long code;
+        int depth;
+        const char *words;
+    } cases[] = {
+        {20, 0, "cacerts folder"},
+        {18, 0, "cacerts folder"},
+        {10, 0, "server's"},
+        {10, 1, "a CA's"},
+        {7, 0, "damaged"},
+        {26, 0, "serverAuth"},
+        {26, 1, "of a CA"},
+        {28, 1, "the store says"},
+        {47, 0, "may not issue"},
+        {62, 0, "server_name"},
+        {67, 1, "security_level"},
+        {34, 0, "server's certificate must be replaced"},
+        {34, 2, "CA's certificate must be replaced"},
+    };
+    struct fault fault;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct net_error error = {.stage = NET_STAGE_TLS,
+                                  .cause = NET_TLS_VERIFY,
+                                  .verify_code = cases[i].code,
+                                  .verify_depth = cases[i].depth,
+                                  .verify_text = "no"};
+        fault_net(&fault, &error, "TCPConnect");
+        CHECK(strstr(fault.message, cases[i].words) != NULL);
+        CHECK(!strstr(fault.message, "it is for"));
+        snprintf(error.names, sizeof(error.names), "a.example, 192.0.2.1");
+        fault_net(&fault, &error, "TCPConnect");
+        CHECK(strstr(fault.message, "no: it is for a.example, 192.0.2.1 (") != NULL);
+    }
+}
+
+TEST(fault, a_server_name_that_cannot_be_used)
+{
+    struct net_error error = {.stage = NET_STAGE_TLS,
+                              .cause = NET_SYSTEM,
+                              .sys_errno = EINVAL,
+                              .library = "the server name has two dots in a row"};
+    struct fault fault;
+
+    fault_net(&fault, &error, "TCPConnect to a port 1");
+    check(&fault, -10022, "EINVAL", "tls");
+    fault_net(&fault, &error, "TCPConnect to a port 1");
+    CHECK_STRING(fault.message, "TCPConnect to a port 1: the server name has two dots in a row");
+}
+
 /* The longest error there can be is still an answer. */
 TEST(fault, all_attempts)
 {
