@@ -151,6 +151,11 @@ static void end_parked(struct socket *socket)
     socket_end_sends(socket, SOCKET_E_CLOSING);
     socket_end_receive(socket, SOCKET_E_CLOSING);
     socket_end_accept(socket, SOCKET_E_CLOSING);
+    if (socket->hold) {
+        struct socket_hold *hold = socket->hold;
+        socket->hold = NULL;
+        hold->on_done(hold, SOCKET_E_CLOSING);
+    }
     if (socket->secure) {
         struct socket_secure *secure = socket->secure;
         socket->secure = NULL;

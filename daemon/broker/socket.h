@@ -30,6 +30,7 @@ struct socket;
 struct acceptor;
 struct socket_accept;
 struct socket_secure;
+struct socket_hold;
 
 /* What all sockets of one io thread share. */
 struct socket_room {
@@ -137,6 +138,7 @@ struct socket {
     struct socket_close *close;
     struct socket_accept *accept;
     struct socket_secure *secure;
+    struct socket_hold *hold;
     int family;                    /* UNBOUND: AF_UNSPEC, AF_INET or AF_INET6 */
     struct acceptor *acceptor;     /* BOUND, LISTENING */
     struct connection *connection; /* at rest: what the stream was */

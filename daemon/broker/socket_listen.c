@@ -8,11 +8,27 @@
 #include "net/acceptor.h"
 #include "util/log.h"
 
+void socket_hold(struct socket *socket, struct socket_hold *hold)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->state == SOCKET_UNBOUND && !socket->hold);
+    socket->hold = hold;
+}
+
+void socket_unhold(struct socket *socket, struct socket_hold *hold)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->hold == hold);
+    socket->hold = NULL;
+}
+
 int socket_bind(struct socket *socket, const struct address *address, uint16_t port)
 {
     ASSERT_OWNER(socket->room->loop);
     if (socket->state != SOCKET_UNBOUND)
         return SOCKET_E_STATE;
+    if (socket->hold)
+        return SOCKET_E_BUSY;
     struct address local;
     int r = acceptor_new(&socket->acceptor, socket->family, address, port, &local);
     if (r)

@@ -15,8 +15,17 @@ struct socket_accept {
     void (*on_done)(struct socket_accept *accept, int r);
 };
 
+/* Something for this socket is under way elsewhere (the look-up of a service), and counts as
+ * running on it. on_done: it goes meanwhile, with SOCKET_E_CLOSING. */
+struct socket_hold {
+    void (*on_done)(struct socket_hold *hold, enum socket_outcome outcome);
+};
+/* UNBOUND and idle only. */
+void socket_hold(struct socket *socket, struct socket_hold *hold);
+void socket_unhold(struct socket *socket, struct socket_hold *hold);
+
 /* UNBOUND -> BOUND. address: n_bytes 0: all addresses of the socket's family. Returns 0,
- * SOCKET_E_STATE or -errno. */
+ * SOCKET_E_STATE, _BUSY or -errno. */
 NODISCARD int socket_bind(struct socket *socket, const struct address *address, uint16_t port);
 /* BOUND -> LISTENING, or another backlog. Returns 0, SOCKET_E_STATE or -errno. */
 NODISCARD int socket_listen(struct socket *socket, int backlog);

@@ -10,7 +10,8 @@
 enum socket_outcome socket_idle(const struct socket *socket)
 {
     bool idle = list_empty(&socket->sends) && !socket->receive && !socket->accept &&
-                !socket->close && !socket->secure && socket->state != SOCKET_SECURING;
+                !socket->close && !socket->secure && !socket->hold &&
+                socket->state != SOCKET_SECURING;
     return idle ? SOCKET_OK : SOCKET_E_BUSY;
 }
 
@@ -20,8 +21,8 @@ enum socket_outcome socket_export(struct socket *socket)
     switch (socket->state) {
     case SOCKET_CONNECTING:
         return SOCKET_E_NOT_CONNECTED;
-    case SOCKET_CLOSING:
-        return SOCKET_E_CLOSING;
+    case SOCKET_CLOSING: /* a TCPClose runs */
+        return SOCKET_E_BUSY;
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
     default:

@@ -15,7 +15,7 @@
 NODISCARD enum socket_outcome socket_idle(const struct socket *socket);
 
 /* Leave the loop: SOCKET_OK, and it is at rest, without a session or room; or _BUSY, also while the
- * record of a withdrawn send is going out, _NOT_CONNECTED, _CLOSING, _FAILED. */
+ * record of a withdrawn send is going out, _NOT_CONNECTED, _FAILED. */
 NODISCARD enum socket_outcome socket_export(struct socket *socket);
 /* A socket at rest goes on in that session's room. Returns 0 or -errno (it is at rest still). */
 NODISCARD int socket_import(struct socket *socket, struct session *session);

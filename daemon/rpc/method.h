@@ -46,9 +46,9 @@ int method_family(int64_t word);
 /* A member `alpn` into a dial; false: the request was answered. */
 bool method_read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial);
 /* Make the request's job and send a look-up out, with the deadline that the request names (given),
- * its session has, or the configuration. Takes lookup (NULL: no memory for it); on failure the
+ * its session has, or the configuration. Takes lookup (NULL: no memory for it); false: the
  * request was answered. */
-void method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
+bool method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
                     void (*on_lookup)(struct request *request, struct lookup *lookup));
 /* "[2001:db8::1]" -> "2001:db8::1"; everything else as it is. */
 void method_strip_brackets(const char *hostname, char *host, size_t n_host);

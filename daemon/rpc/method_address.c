@@ -71,7 +71,7 @@ static void on_deadline(struct request *request)
     request_fail(request, &fault);
 }
 
-void method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
+bool method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
                     void (*on_lookup)(struct request *request, struct lookup *lookup))
 {
     const struct rpc_settings *settings = &request->client->io->snapshot->settings;
@@ -83,22 +83,23 @@ void method_look_up(struct request *request, struct lookup *lookup, bool given, 
         lookup_free(lookup);
         fault_set(&fault, WIRE_ENOBUFS, "%s: out of memory", request_name(request));
         request_fail(request, &fault);
-        return;
+        return false;
     }
     request->on_deadline = on_deadline;
     request->op.job->on_lookup = on_lookup;
     if (!request_deadline(request, timeout_ms)) {
         lookup_free(lookup);
-        return;
+        return false;
     }
-    if (job_lookup(request->op.job, &lookup)) {
-        lookup_free(lookup);
-        job_done(request);
-        fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", (int64_t)settings->lookups,
-                    "%s: %zu look-ups are waiting; try again later", request_name(request),
-                    settings->lookups);
-        request_fail(request, &fault);
-    }
+    if (job_lookup(request->op.job, &lookup) == 0)
+        return true;
+    lookup_free(lookup);
+    job_done(request);
+    fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", (int64_t)settings->lookups,
+                "%s: %zu look-ups are waiting; try again later", request_name(request),
+                settings->lookups);
+    request_fail(request, &fault);
+    return false;
 }
 
 static struct lookup *new_lookup(enum lookup_kind kind, bool ipv6)
@@ -153,8 +154,8 @@ void method_tcp_get_my_addr(struct request *request)
     char text[ADDRESS_TEXT_MAX];
 
     if (params->socket == 0) {
-        method_look_up(request, new_lookup(LOOKUP_SELF, params->ipv6), params->has_timeout_ms,
-                       params->timeout_ms, on_self);
+        (void)method_look_up(request, new_lookup(LOOKUP_SELF, params->ipv6), params->has_timeout_ms,
+                             params->timeout_ms, on_self);
         return;
     }
     const struct address *local = address_of(request, params->socket, socket_local);
@@ -196,7 +197,7 @@ void method_tcp_name2addr(struct request *request)
     if (lookup) {
         method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
     }
-    method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_addresses);
+    (void)method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_addresses);
 }
 
 static void on_name(struct request *request, struct lookup *lookup)
@@ -220,6 +221,6 @@ void method_tcp_addr2name(struct request *request)
         request_fail(request, &fault);
         return;
     }
-    method_look_up(request, lookup, request->params.tcp_addr2name.has_timeout_ms,
-                   request->params.tcp_addr2name.timeout_ms, on_name);
+    (void)method_look_up(request, lookup, request->params.tcp_addr2name.has_timeout_ms,
+                         request->params.tcp_addr2name.timeout_ms, on_name);
 }

@@ -148,5 +148,5 @@ void method_tcp_ping(struct request *request)
         lookup->family = AF_UNSPEC;
         method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
     }
-    method_look_up(request, lookup, true, params->timeout, on_lookup);
+    (void)method_look_up(request, lookup, true, params->timeout, on_lookup);
 }

@@ -124,6 +124,7 @@ static void on_service(struct request *request, struct lookup *lookup)
     struct fault fault;
     uint16_t port = lookup->gai ? 0 : address_port(&lookup->addresses[0]);
 
+    socket_unhold(request->socket, &request->op.hold);
     job_done(request);
     if (lookup->gai) {
         fault_gai(&fault, lookup->gai, lookup->sys_errno, "TCPBind", lookup->host, lookup->service);
@@ -132,9 +133,26 @@ static void on_service(struct request *request, struct lookup *lookup)
         return;
     }
     lookup_free(lookup);
-    /* meanwhile the socket may have gone, or have another owner */
-    if (request_socket(request, request->params.tcp_bind.socket))
-        bind_to(request, port);
+    bind_to(request, port);
+}
+
+static void on_withdraw(struct request *request)
+{
+    if (request->socket)
+        socket_unhold(request->socket, &request->op.hold);
+}
+
+/* The socket is closed while its port is being looked up. */
+static void on_closing(struct socket_hold *hold, enum socket_outcome outcome)
+{
+    struct request *request = container_of(hold, struct request, op.hold);
+    struct fault fault;
+
+    fault_outcome(&fault, outcome, request->socket, request_name(request));
+    request->socket = NULL;
+    request->withdraw(request, &fault);
+    request->withdraw = NULL;
+    request_fail(request, &fault);
 }
 
 void method_tcp_bind(struct request *request)
@@ -144,13 +162,13 @@ void method_tcp_bind(struct request *request)
 
     if (!request_socket(request, params->socket))
         return;
-    if (request->socket->state != SOCKET_UNBOUND) {
-        fail(request, SOCKET_E_STATE);
-        return;
-    }
     unsigned long port = strtoul(params->port, &end, 10); /* the field table knows the range */
     if (*end == '\0') {
         bind_to(request, (uint16_t)port);
+        return;
+    }
+    if (request->socket->state != SOCKET_UNBOUND || socket_idle(request->socket) != SOCKET_OK) {
+        fail(request, request->socket->state != SOCKET_UNBOUND ? SOCKET_E_STATE : SOCKET_E_BUSY);
         return;
     }
     struct lookup *lookup = calloc(1, sizeof(*lookup));
@@ -161,7 +179,11 @@ void method_tcp_bind(struct request *request)
         snprintf(lookup->host, sizeof(lookup->host), "127.0.0.1");
         snprintf(lookup->service, sizeof(lookup->service), "%s", params->port);
     }
-    method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_service);
+    if (!method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_service))
+        return;
+    request->op.hold.on_done = on_closing;
+    request->op.job->on_withdraw = on_withdraw;
+    socket_hold(request->socket, &request->op.hold);
 }
 
 /* ---- TCPListen

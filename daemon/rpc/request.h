@@ -47,7 +47,10 @@ struct request {
         struct socket_accept accept;
         struct {
             struct job *job; /* rpc/job.h */
-            struct socket_secure secure;
+            union {
+                struct socket_secure secure;
+                struct socket_hold hold;
+            };
         };
         struct errand *errand;      /* rpc/errand.h */
         struct gather *gather;      /* rpc/method_list.c */
