@@ -645,7 +645,7 @@ class Offers(Base):
 
         id = self.client.send("TCPClose", [number])
         self.check_error(self.client.error("TCPTransfer", [number, "x"]), -33002, "BUSY", "request", True)
-        self.check_error(self.client.error("TCPOffer", [number]), -10053, "ECONNABORTED")
+        self.check_error(self.client.error("TCPOffer", [number]), -33002, "BUSY")
         connection.close()
         self.client.wait(id)
 
