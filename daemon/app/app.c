@@ -243,13 +243,14 @@ static int start(struct app *app, const struct app_options *options)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
     app->shared.reload = on_reload;
+    /* early, as the socket is there already; they are looked at when all is started */
+    if (r == 0)
+        r = watch_signals(app);
     if (r == 0)
         r = start_workers(app);
     if (r == 0)
         r = reload_new(&app->reload, app->control, &app->shared, options, app->config, on_idle,
                        app);
-    if (r == 0)
-        r = watch_signals(app);
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
     app->watchdog.on_idle = on_idle;
