@@ -9,7 +9,7 @@
 static bool is_alert(unsigned long code)
 {
     int reason = ERR_GET_REASON(code);
-    return ERR_GET_LIB(code) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET &&
+    return ERR_GET_LIB(code) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET &&
            reason <= SSL_AD_REASON_OFFSET + 255;
 }
 
