@@ -8,6 +8,7 @@ import datetime
 
 from x509 import (alternative, authority_key, basic, constraints, days, now, oid, policies, policy_constraints, purpose,
                   raw, sequence, tlv, usage)
+from harness import SLOW
 
 # name: further configuration of its daemon ("section.key": value)
 TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}}
@@ -301,7 +302,9 @@ def purposes(world):
     ca("CA: clientAuth only", (PURPOSE, 1), {"purpose": purpose("clientAuth")})
     ca("CA: emailProtection, critical", (PURPOSE, 1), {"purpose": purpose("emailProtection", critical=True)})
     ca("CA: any purpose", (PURPOSE, 1), {"purpose": purpose("any")})
-    ca("CA: requires a policy that is not there", POLICY, {"policy": policy_constraints(0)})
+    if SLOW == 1:
+        # OpenSSL 3.0 itself loses 42 bytes for it (policy_cache_new() with constraints and no policies)
+        ca("CA: requires a policy that is not there", POLICY, {"policy": policy_constraints(0)})
     mail = maker.authority("purpose root for mail")
     world.trust(maker.trusted_for(mail, "-addtrust", "emailProtection"))
     case("root: trusted for mail only", maker.server(mail, names), [], host, (REJECTED, 1))
