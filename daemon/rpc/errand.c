@@ -12,7 +12,23 @@ static void on_there(struct mail *mail)
     struct errand *errand = container_of(mail, struct errand, mail);
     ASSERT_OWNER(errand->there->loop);
     errand->stopping = errand->there->state != IO_RUNNING;
+    errand->stays = false;
     errand->work(errand);
+    if (!errand->stays)
+        errand_return(errand);
+}
+
+void errand_stay(struct errand *errand)
+{
+    ASSERT_OWNER(errand->there->loop);
+    errand->stays = true;
+}
+
+void errand_return(struct errand *errand)
+{
+    ASSERT_OWNER(errand->there->loop);
+    if (errand->stays)
+        errand->stopping = errand->there->state != IO_RUNNING;
     errand->mail.deliver = on_back;
     loop_post(errand->home->loop, &errand->mail);
 }

@@ -66,7 +66,7 @@ void method_tcp_offer(struct request *request)
  * -------------------------------------------------------------------------------------------------
  *
  * io of the claim    io of the offer
- *   ask          →     take            the socket leaves the offer
+ *   ask          →     take            the socket leaves the offer; other claims wait
  *   adopt        ←
  *   settle       →     settle          claimed, or on offer again
  *   end          ←
@@ -74,6 +74,7 @@ void method_tcp_offer(struct request *request)
 
 struct claim {
     struct errand errand;
+    struct offer_wait wait;
     struct token token;
     uid_t uid;
     struct socket *socket; /* at rest, on its way */
@@ -160,10 +161,19 @@ static void adopt(struct errand *errand)
     errand_again(errand, settle, on_settled);
 }
 
+static void on_other_settled(struct offer_wait *wait, struct socket *socket)
+{
+    struct claim *claim = container_of(wait, struct claim, wait);
+    claim->socket = socket;
+    errand_return(&claim->errand);
+}
+
 static void take(struct errand *errand)
 {
     struct claim *claim = container_of(errand, struct claim, errand);
-    claim->socket = offers_take(errand->there, &claim->token, claim->uid);
+    int r = offers_take(errand->there, &claim->token, claim->uid, &claim->wait, &claim->socket);
+    if (r == OFFERS_E_WAIT)
+        errand_stay(errand);
 }
 
 static void withdraw_claim(struct request *request, struct fault *fault)
@@ -191,6 +201,7 @@ void method_tcp_claim(struct request *request)
     }
     claim->token = token;
     claim->uid = request->client->uid;
+    claim->wait.on_settled = on_other_settled;
     claim->errand.request = request;
     request->op.errand = &claim->errand;
     request->withdraw = withdraw_claim;

@@ -24,6 +24,10 @@ static void end(struct offer *offer)
     struct session *session = map_get(&io->sessions, offer->session);
 
     ASSERT(!offer->socket);
+    for (struct list *link; (link = list_pop(&offer->waiting));) {
+        struct offer_wait *wait = container_of(link, struct offer_wait, link);
+        wait->on_settled(wait, NULL);
+    }
     if (session)
         session_offer_ended(session);
     timers_stop(&io->loop->timers, &offer->deadline);
@@ -56,6 +60,7 @@ int offers_make(struct io *io, struct session *session, struct socket *socket, i
     offer->io = io;
     offer->uid = session->uid;
     offer->session = session->id;
+    list_init(&offer->waiting);
     int r = token_new(&offer->token, TOKEN_OFFER, io->index, ++io->n_offers_made);
     if (r == 0)
         r = map_put(&io->offers, offer->token.id, offer);
@@ -78,15 +83,20 @@ int offers_make(struct io *io, struct session *session, struct socket *socket, i
     return 0;
 }
 
-struct socket *offers_take(struct io *io, const struct token *token, uid_t uid)
+int offers_take(struct io *io, const struct token *token, uid_t uid, struct offer_wait *wait,
+                struct socket **ret_socket)
 {
     ASSERT_OWNER(io->loop);
     struct offer *offer = token->id ? map_get(&io->offers, token->id) : NULL;
-    if (!offer || !offer->socket || offer->uid != uid || !token_equal(&offer->token, token))
-        return NULL;
-    struct socket *socket = offer->socket;
+    if (!offer || offer->uid != uid || !token_equal(&offer->token, token))
+        return OFFERS_E_NONE;
+    if (!offer->socket) {
+        list_append(&offer->waiting, &wait->link);
+        return OFFERS_E_WAIT;
+    }
+    *ret_socket = offer->socket;
     offer->socket = NULL;
-    return socket;
+    return 0;
 }
 
 void offers_settle(struct io *io, uint64_t id, struct socket **socket)
@@ -94,10 +104,19 @@ void offers_settle(struct io *io, uint64_t id, struct socket **socket)
     ASSERT_OWNER(io->loop);
     struct offer *offer = map_get(&io->offers, id);
     ASSERT(offer && !offer->socket);
+    if (*socket && !offer->expired && io->state == IO_RUNNING) {
+        struct list *next = list_pop(&offer->waiting);
+        if (next) {
+            struct offer_wait *wait = container_of(next, struct offer_wait, link);
+            wait->on_settled(wait, *socket);
+        } else {
+            offer->socket = *socket;
+        }
+        *socket = NULL;
+        return;
+    }
     offer->socket = *socket;
     *socket = NULL;
-    if (offer->socket && !offer->expired && io->state == IO_RUNNING)
-        return;
     if (offer->socket) {
         if (offer->expired)
             stats_count(offers_expired);

@@ -728,11 +728,35 @@ class Claims(Base):
             delay = delay * 1.1 + 0.000002
             self.check_error(answer["error"], -10004, "EINTR")
             owner = claimers[(turn + turn // 4) % 4]
-            self.assertEqual(self.settled(owner, token), number, "the socket is lost")
+            self.assertEqual(owner.call("TCPClaim", [token])["socket"], number, "on offer again")
         self.works(owner, number, connection)
         owner.call("TCPClose", [number, 2])
         self.assertGreater(outcomes[True], 0)
         self.assertGreater(outcomes[False], 0)
+        self.nothing_left()
+
+    def test_claims_of_which_all_but_one_are_cancelled(self):
+        """Many at once for one token: who is not cancelled gets it, whatever became of the others on the way."""
+        peer = self.use(servers.Peer())
+        number = self.client.connect(peer.port)
+        connection = peer.take()
+        owner, claimers = self.client, [self.open_client() for _ in range(4)]
+        for turn in range(100 if SLOW > 1 else 500):
+            token = self.offer(owner, number)
+            owner = claimers[turn % 4]
+            lines, ids = [], [f"{turn}-{at}" for at in range(4)]
+            for id in ids[:3]:
+                lines.append({"id": id, "method": "TCPClaim", "params": [token]})
+                lines.append({"id": id + "-cancel", "method": "Broker.Cancel", "params": [id]})
+            lines.append({"id": ids[3], "method": "TCPClaim", "params": [token]})
+            for line in lines:
+                owner.waiting[line["id"]] = queue.SimpleQueue()
+            owner.write("".join(json.dumps(dict(line, jsonrpc="2.0")) + "\n" for line in lines).encode())
+            answers = [owner.answer(line["id"]) for line in lines]
+            self.assertEqual([answer["error"]["code"] for answer in answers[0:6:2]], [-10004] * 3)
+            self.assertEqual(answers[6].get("result", answers[6]).get("socket"), number)
+        self.works(owner, number, connection)
+        owner.call("TCPClose", [number, 2])
         self.nothing_left()
 
     def test_the_claimer_is_killed(self):

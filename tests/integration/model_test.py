@@ -689,7 +689,7 @@ class Actor(threading.Thread):
                 told = self.send("Broker.Cancel", False, id=id)
             code, body = self.answer(id, keep=True)
         except Lost:
-            offer.blur(lost=True)
+            offer.lost = True
             self.again(offer)
             raise
         answered = time.monotonic()
@@ -697,11 +697,8 @@ class Actor(threading.Thread):
             raise Wrong(f"TCPClaim: {code} {body}")
         if code == OK:
             offer.won(asked)
-        elif code != BAD_TOKEN:
-            offer.blur()
-            self.again(offer)
-        elif offer.refused(asked, answered):
-            self.again(offer)
+        elif code != BAD_TOKEN or offer.refused(asked, answered):
+            self.again(offer)  # on offer still, for the same token
         if session.ended:
             if code == OK:
                 self.drop(body["socket"])

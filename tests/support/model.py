@@ -128,14 +128,7 @@ class Offer:
         self.contested = contested
         self.tries = 2 if contested else 1
         self.winners = 0
-        self.blurred = False  # a claim was refused, cancelled or lost: it may be under way for a moment
-        self.blurred_at = 0.0
-        self.lost = False     # a claim's end is not known: it may have succeeded
-
-    def blur(self, lost=False):
-        with self.lock:
-            self.blurred, self.blurred_at = True, time.monotonic()
-            self.lost |= lost
+        self.lost = False  # a claim's end is not known: it may have succeeded
 
     def won(self, asked):
         with self.lock:
@@ -155,10 +148,6 @@ class Offer:
                 return False
             if asked <= self.latest + SETTLE:
                 if answered >= self.earliest:
-                    return True
-                if self.blurred:
-                    if asked > self.blurred_at + SETTLE and not self.contested:
-                        raise Wrong("a socket is not on offer again after a claim that came to nothing")
                     return True
                 if not self.contested:
                     raise Wrong("a good token was refused")
