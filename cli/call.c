@@ -18,16 +18,12 @@ static int call(struct cli *cli, const char *method, const char *params)
     struct tcpb *broker = NULL;
     struct tcpb_reply *reply = NULL;
     struct tcpb_error error;
-    int status = EXIT_OK;
-    if (tcpb_open(&broker, cli->socket, &error))
+    int status = join_open(cli, true, &broker);
+    if (status == EXIT_OK && call_exchange(broker, method, params, false, &reply, &error))
         status = talk_error(cli, &error, NULL);
-    else if ((status = join_session(cli, broker)) != EXIT_OK)
-        ; /* told */
-    else if (call_exchange(broker, method, params, false, &reply, &error))
-        status = talk_error(cli, &error, NULL);
-    else if (tcpb_reply_failed(reply, &error))
+    if (status == EXIT_OK && tcpb_reply_failed(reply, &error))
         status = talk_error(cli, &error, tcpb_reply_json(reply));
-    else
+    if (status == EXIT_OK)
         puts(tcpb_reply_json(reply));
     tcpb_reply_free(reply);
     tcpb_close(broker);

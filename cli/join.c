@@ -69,3 +69,11 @@ int join_session(struct cli *cli, struct tcpb *broker)
     writer_deinit(&params);
     return status;
 }
+
+int join_open(struct cli *cli, bool joined, struct tcpb **ret_broker)
+{
+    struct tcpb_error error;
+    if (tcpb_open(ret_broker, cli->socket, &error))
+        return talk_error(cli, &error, NULL);
+    return joined ? join_session(cli, *ret_broker) : EXIT_OK;
+}

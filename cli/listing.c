@@ -3,32 +3,35 @@
 #include "cli/join.h"
 #include "cli/talk.h"
 
+static int show(const struct cli *cli, struct tcpb_reply *reply,
+                void (*print)(const struct cli *cli, const void *result))
+{
+    if (cli->json) {
+        puts(tcpb_reply_json(reply));
+        return EXIT_OK;
+    }
+    const void *result = tcpb_reply_result(reply);
+    if (!result) {
+        talk("the broker's answer is not of this version: %.200s", tcpb_reply_json(reply));
+        return EXIT_ERROR;
+    }
+    print(cli, result);
+    return EXIT_OK;
+}
+
 int listing(struct cli *cli, const char *method, enum listing_session session,
             void (*print)(const struct cli *cli, const void *result))
 {
     struct tcpb *broker = NULL;
     struct tcpb_reply *reply = NULL;
     struct tcpb_error error;
-    int status = EXIT_OK;
-    if (tcpb_open(&broker, cli->socket, &error)) {
+    int status = join_open(cli, session == LISTING_JOINED, &broker);
+    if (status == EXIT_OK && tcpb_exchange(broker, method, NULL, &reply, &error))
         status = talk_error(cli, &error, NULL);
-    } else if (session == LISTING_JOINED && (status = join_session(cli, broker)) != EXIT_OK) {
-        ; /* told */
-    } else if (tcpb_exchange(broker, method, NULL, &reply, &error)) {
-        status = talk_error(cli, &error, NULL);
-    } else if (tcpb_reply_failed(reply, &error)) {
+    if (status == EXIT_OK && tcpb_reply_failed(reply, &error))
         status = talk_error(cli, &error, tcpb_reply_json(reply));
-    } else if (cli->json) {
-        puts(tcpb_reply_json(reply));
-    } else {
-        const void *result = tcpb_reply_result(reply);
-        if (result) {
-            print(cli, result);
-        } else {
-            talk("the broker's answer is not of this version: %.200s", tcpb_reply_json(reply));
-            status = EXIT_ERROR;
-        }
-    }
+    if (status == EXIT_OK)
+        status = show(cli, reply, print);
     tcpb_reply_free(reply);
     tcpb_close(broker);
     return status;
