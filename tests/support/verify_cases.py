@@ -301,7 +301,20 @@ def purposes(world):
     ca("CA: clientAuth only", (PURPOSE, 1), {"purpose": purpose("clientAuth")})
     ca("CA: emailProtection, critical", (PURPOSE, 1), {"purpose": purpose("emailProtection", critical=True)})
     ca("CA: any purpose", (PURPOSE, 1), {"purpose": purpose("any")})
-    ca("CA: requires a policy that is not there", POLICY, {"policy": policy_constraints(0)})
+
+    def policy(what, expected, extensions, of_server):
+        above = maker.authority("policy " + what, root, extensions=extensions)
+        case("policies: " + what, maker.server(above, names, extensions={"policies": of_server}), [above], host, expected)
+
+    mine, another = policies("1.2.3.4.1"), policies("1.2.3.4.2")
+    policy("nobody requires any", OK, {"policies": mine}, another)
+    policy("required, and there", OK, {"policies": mine, "constraints": policy_constraints(0)}, mine)
+    policy("required, none is there", POLICY, {"policies": mine, "constraints": policy_constraints(0)}, None)
+    policy("required, another one is there", POLICY, {"policies": mine, "constraints": policy_constraints(0)}, another)
+    policy("required, the CA itself has none", (42, 1), {"constraints": policy_constraints(0)}, mine)
+    policy("required two levels further down", OK, {"policies": mine, "constraints": policy_constraints(2)}, None)
+    policy("one that is damaged", (42, None), {"policies": mine, "constraints": raw(
+        "2.5.29.36", b"\x30\x03\x80\x05\0", True)}, mine)
     mail = maker.authority("purpose root for mail")
     world.trust(maker.trusted_for(mail, "-addtrust", "emailProtection"))
     case("root: trusted for mail only", maker.server(mail, names), [], host, (REJECTED, 1))
