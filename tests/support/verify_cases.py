@@ -9,7 +9,7 @@ import datetime
 from x509 import (alternative, authority_key, basic, constraints, days, now, oid, policies, policy_constraints, purpose,
                   raw, sequence, tlv, usage)
 
-# name: further configuration of its daemon ("section.key": value)
+# name: further configuration of its daemon ("section.key": value); {folder} in a value is the folder of its certificates
 TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}}
 
 # ask: what is asked for: server_name of a connection to 127.0.0.1, or the hostname itself
