@@ -221,9 +221,8 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_X509_STRICT |
-                                                                 X509_V_FLAG_TRUSTED_FIRST |
-                                                                 X509_V_FLAG_POLICY_CHECK);
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
+                                X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, NULL);
     if (SSL_CTX_set_min_proto_version(context,
                                       settings->min_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) != 1)

@@ -4,6 +4,7 @@
  * - other ways to a root. OpenSSL builds one chain and stands by it. When that one fails and the
  *   server has shown more than one certificate for the same CA (cross-signed, renewed), the others
  *   are tried, and then those of the server before those of the store;
+ * - policies, where a CA requires them;
  * - the last second of a validity.
  */
 #include "net/tls_internal.h"
@@ -178,6 +179,45 @@ static bool find_other_way(X509_STORE_CTX *given)
     return true;
 }
 
+/* ---- policies (RFC 5280 section 4.2.1.11) ---- */
+
+/* OpenSSL takes policyConstraints for handled, also while policies are not checked. They are where
+ * somebody has such an extension, and nowhere else. A certificate that has it and no policies would
+ * lose a bit of memory each time (OpenSSL 3.0); there is no sound one. Returns the number of that
+ * one, or -1. */
+static int heed_policies(X509_STORE_CTX *store)
+{
+    const STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(store);
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(store);
+    bool heeded = false;
+
+    for (int i = 0; i < sk_X509_num(shown); i++) {
+        const X509 *certificate = sk_X509_value(shown, i);
+        if (X509_get_ext_by_NID(certificate, NID_policy_constraints, -1) < 0)
+            continue;
+        if (X509_get_ext_by_NID(certificate, NID_certificate_policies, -1) < 0)
+            return i;
+        if (!heeded) { /* any will do; without memory for that, none does */
+            (void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_POLICY_CHECK);
+            (void)X509_VERIFY_PARAM_add0_policy(param, OBJ_nid2obj(NID_any_policy));
+        }
+        heeded = true;
+    }
+    return -1;
+}
+
+static bool policies_sound(X509_STORE_CTX *store)
+{
+    int bad = heed_policies(store);
+    if (bad < 0)
+        return true;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_POLICY_EXTENSION);
+    X509_STORE_CTX_set_error_depth(store, bad);
+    X509_STORE_CTX_set_current_cert(store,
+                                    sk_X509_value(X509_STORE_CTX_get0_untrusted(store), bad));
+    return false;
+}
+
 /* ---- the verdict ---- */
 
 static void tell(struct tls_engine *engine, X509_STORE_CTX *store)
@@ -207,7 +247,7 @@ int tls_verify_chain(X509_STORE_CTX *store, void *unused)
     if (!engine->verify)
         return 1; /* nobody asked */
     ERR_set_mark();
-    bool verified = X509_verify_cert(store) > 0 || find_other_way(store);
+    bool verified = policies_sound(store) && (X509_verify_cert(store) > 0 || find_other_way(store));
     if (verified) {
         ERR_pop_to_mark(); /* what failed on the way is no failure of the handshake */
         return 1;

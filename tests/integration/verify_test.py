@@ -91,7 +91,8 @@ class Cases(TestCase):
             for number, certificate in enumerate(WORLD.trusted[name]):
                 with open(os.path.join(folder, f"{number}.pem"), "w", encoding="ascii") as file:
                     file.write(certificate)
-            daemon = Daemon(resolver=True, config={"tls.system_store": "no", "tls.cacerts": folder, **config})
+            daemon = Daemon(resolver=True, config={"tls.system_store": "no", "tls.cacerts": folder,
+                                                     **{key: value.format(folder=folder) for key, value in config.items()}})
             cls.addClassCleanup(daemon.__exit__, None, None, None)
             cls.daemons[name] = daemon.__enter__()
             client = Client(daemon)

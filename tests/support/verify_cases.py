@@ -8,9 +8,8 @@ import datetime
 
 from x509 import (alternative, authority_key, basic, constraints, days, now, oid, policies, policy_constraints, purpose,
                   raw, sequence, tlv, usage)
-from harness import SLOW
 
-# name: further configuration of its daemon ("section.key": value)
+# name: further configuration of its daemon ("section.key": value); {folder} in a value is the folder of its certificates
 TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}}
 
 # ask: what is asked for: server_name of a connection to 127.0.0.1, or the hostname itself
@@ -302,9 +301,20 @@ def purposes(world):
     ca("CA: clientAuth only", (PURPOSE, 1), {"purpose": purpose("clientAuth")})
     ca("CA: emailProtection, critical", (PURPOSE, 1), {"purpose": purpose("emailProtection", critical=True)})
     ca("CA: any purpose", (PURPOSE, 1), {"purpose": purpose("any")})
-    if SLOW == 1:
-        # OpenSSL 3.0 itself loses 42 bytes for it (policy_cache_new() with constraints and no policies)
-        ca("CA: requires a policy that is not there", POLICY, {"policy": policy_constraints(0)})
+
+    def policy(what, expected, extensions, of_server):
+        above = maker.authority("policy " + what, root, extensions=extensions)
+        case("policies: " + what, maker.server(above, names, extensions={"policies": of_server}), [above], host, expected)
+
+    mine, another = policies("1.2.3.4.1"), policies("1.2.3.4.2")
+    policy("nobody requires any", OK, {"policies": mine}, another)
+    policy("required, and there", OK, {"policies": mine, "constraints": policy_constraints(0)}, mine)
+    policy("required, none is there", POLICY, {"policies": mine, "constraints": policy_constraints(0)}, None)
+    policy("required, another one is there", POLICY, {"policies": mine, "constraints": policy_constraints(0)}, another)
+    policy("required, the CA itself has none", (42, 1), {"constraints": policy_constraints(0)}, mine)
+    policy("required two levels further down", OK, {"policies": mine, "constraints": policy_constraints(2)}, None)
+    policy("one that is damaged", (42, None), {"policies": mine, "constraints": raw(
+        "2.5.29.36", b"\x30\x03\x80\x05\0", True)}, mine)
     mail = maker.authority("purpose root for mail")
     world.trust(maker.trusted_for(mail, "-addtrust", "emailProtection"))
     case("root: trusted for mail only", maker.server(mail, names), [], host, (REJECTED, 1))
