@@ -57,6 +57,20 @@ static void answer(struct reload *reload, struct list *asking, uint64_t generati
 
 /* ---- the worker ---- */
 
+/* A store that works is not given up for one that does not. */
+static bool loses_trust(struct reload *reload)
+{
+    const char *why = NULL;
+
+    if (trust_state(reload->shared->snapshot->trust, NULL) != NET_TRUST_OK ||
+        trust_state(reload->new_snapshot->trust, &why) == NET_TRUST_OK)
+        return false;
+    snprintf(reload->reason, sizeof(reload->reason),
+             "verified TLS connections would be refused: %s", why);
+    reload->new_snapshot = rpc_snapshot_unref(reload->new_snapshot);
+    return true;
+}
+
 static void load(uv_work_t *work)
 {
     struct reload *reload = work->data;
@@ -74,7 +88,8 @@ static void load(uv_work_t *work)
     if (r == 0)
         reload->failed =
             settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
-                              &reload->new_snapshot, reload->reason, sizeof(reload->reason)) != 0;
+                              &reload->new_snapshot, reload->reason, sizeof(reload->reason)) != 0 ||
+            loses_trust(reload);
     else if (r < 0)
         snprintf(reload->reason, sizeof(reload->reason), "reading %s: %s", reload->options->config,
                  strerror(-r));

@@ -242,7 +242,7 @@ static void answer_line_fault(struct client *client, const struct fault *fault)
 static void answer_too_long(struct client *client)
 {
     struct fault fault;
-    int64_t limit = (int64_t)client->io->snapshot->settings.line;
+    int64_t limit = (int64_t)client->frame.max_line; /* as it was when the client came */
 
     fault_limit(&fault, WIRE_INVALID_REQUEST, "limits.line", limit,
                 "the line is longer than %lld bytes; it was discarded; send large data in several "

@@ -367,7 +367,16 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
         fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
         return;
     case SOCKET_E_FAILED: {
-        fault_net(fault, socket_error(socket), what);
+        char lost[256];
+        if (!socket->own_error) {
+            fault_net(fault, socket_error(socket), what);
+            return;
+        }
+        /* only closing it is left */
+        snprintf(lost, sizeof(lost),
+                 "%s: TCPStartTLS has lost the connection of socket %u; close it", what, number);
+        fault_net(fault, socket_error(socket), lost);
+        fault->retryable = false;
         return;
     }
     case SOCKET_OK:

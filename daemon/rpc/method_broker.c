@@ -40,7 +40,7 @@ void method_broker_hello(struct request *request)
         .protocol = PROTOCOL_VERSION,
         .session = (int64_t)request_session(request)->id,
         .uid = request_session(request)->uid,
-        .limits = {.line = (int64_t)settings->line,
+        .limits = {.line = (int64_t)request->client->frame.max_line,
                    .nesting = (int64_t)settings->nesting,
                    .requests = (int64_t)settings->requests,
                    .unread_answers = (int64_t)settings->unread_answers,

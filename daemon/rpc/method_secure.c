@@ -23,8 +23,9 @@ static void describe(const struct request *request, char *text, size_t n_text)
 }
 
 /* The handshake has begun and failed; the connection with it. */
-static void fail_handshake(struct request *request, const struct fault *fault)
+static void fail_handshake(struct request *request, struct fault *fault)
 {
+    fault->retryable = false;
     stats_count(handshakes_failed);
     log_info("start TLS failed: session %llu uid %u pid %d: %s [%s]",
              (unsigned long long)request_session(request)->id,
@@ -85,6 +86,7 @@ static void on_deadline(struct request *request)
     fault_set(&fault, WIRE_ETIMEDOUT,
               "%s: the deadline passed while the broker was too busy to say more", what);
     fault.stage = STAGE_TLS;
+    fault.retryable = false;
     request->withdraw(request, &fault);
     stats_count(handshakes_failed);
     request_fail(request, &fault);
@@ -122,7 +124,7 @@ static bool read_name(struct request *request, struct dial *dial)
                     "the name that the peer's certificate must have: an accepted socket has no "
                     "hostname (or verify false)");
     else
-        fault_param(&fault, "TCPStartTLS", "server_name", wrong);
+        fault_set(&fault, WIRE_EINVAL, "TCPStartTLS: %s", wrong);
     request_fail(request, &fault);
     return false;
 }
@@ -164,6 +166,11 @@ void method_tcp_start_tls(struct request *request)
 
     if (!request_socket(request, params->socket))
         return;
+    if (request->socket->state <= SOCKET_CONNECTING) {
+        fault_outcome(&fault, SOCKET_E_NOT_CONNECTED, request->socket, request_name(request));
+        request_fail(request, &fault);
+        return;
+    }
     struct dial *dial = calloc(1, sizeof(*dial));
     if (dial && !prepare(request, dial)) {
         dial_free(dial);

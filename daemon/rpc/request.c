@@ -242,7 +242,8 @@ bool request_socket(struct request *request, int64_t number)
         break;
     case SESSION_E_FOREIGN:
         stats_count(not_owner);
-        fault_set(&fault, WIRE_NOT_OWNER, "%s: socket %lld belongs to another session",
+        fault_set(&fault, WIRE_NOT_OWNER,
+                  "%s: socket %lld belongs to another session, or is on offer",
                   request_name(request), (long long)number);
         break;
     default:

@@ -100,6 +100,8 @@ void rows_add_io(struct rows *rows, const struct io *io)
         if (row) {
             row->row.session = (int64_t)offer->session;
             row->row.uid = offer->uid;
+            session = map_get(&io->sessions, offer->session);
+            row->row.pid = session ? session->pid : 0;
         }
     }
 }

@@ -56,9 +56,16 @@ class Reload(unittest.TestCase):
             result = client.call("Broker.Reload")
             self.assertEqual(result, {"reloaded": ["configuration", "certificates"], "restart_needed": False})
             number = client.call("TCPConnect", ["localhost", server.port, True])["socket"]
+            # an empty folder would leave nothing to verify with
             self.trust(False)
+            error = client.error("Broker.Reload")
+            self.assertEqual((error.code, error.stage), (-10022, "broker"))
+            client.call("TCPConnect", ["localhost", server.port, True])
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-subj", "/CN=another", "-keyout", os.path.join(self.folder, "key"),
+                            "-out", os.path.join(self.cacerts, "another.pem")], check=True, capture_output=True)
             client.call("Broker.Reload")
-            self.assertEqual(client.error("TCPConnect", ["localhost", server.port, True]).code, -1027)
+            self.assertEqual(client.error("TCPConnect", ["localhost", server.port, True]).code, -33010)
             # what lives stays as it is
             client.call("TCPSend", [number, "still\n"])
             self.assertEqual(client.call("TCPReceive", socket=number, until="\n")["data"], "still\n")
