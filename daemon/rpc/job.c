@@ -17,13 +17,12 @@ static void withdraw_job(struct request *request, struct fault *fault)
 {
     struct job *job = request->op.job;
 
-    (void)fault;
     if (job->out_lookup)
         lookup_abandon(job->out_lookup);
     if (job->out_dial)
         dial_cancel(job->out_dial);
     if (job->on_withdraw)
-        job->on_withdraw(request);
+        job->on_withdraw(request, fault);
     job_done(request);
 }
 

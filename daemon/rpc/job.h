@@ -23,8 +23,9 @@ struct job {
     /* The request was not withdrawn meanwhile. They own what they get and must answer or go on. */
     void (*on_lookup)(struct request *request, struct lookup *lookup);
     void (*on_dial)(struct request *request, struct dial *dial);
-    /* The request is being withdrawn: undo what was prepared for it. NULL: nothing. */
-    void (*on_withdraw)(struct request *request);
+    /* The request is being withdrawn: undo what was prepared for it; fault as in request->withdraw.
+     * NULL: nothing. */
+    void (*on_withdraw)(struct request *request, struct fault *fault);
 };
 
 /* Makes the request's job; request->withdraw then takes care of it. */

@@ -160,8 +160,9 @@ static void count_failure(const struct fault *fault)
 }
 
 /* The reserved number goes. */
-static void on_withdraw(struct request *request)
+static void on_withdraw(struct request *request, struct fault *fault)
 {
+    (void)fault;
     if (request->socket)
         session_socket_free(request_session(request), request->socket, false);
     request->socket = NULL;
@@ -175,7 +176,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
              (unsigned long long)request_session(request)->id,
              (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
              fault->message, error_infos[fault->error].symbol);
-    on_withdraw(request);
+    on_withdraw(request, NULL);
     if (request->op.job)
         job_done(request);
     request_fail(request, fault);

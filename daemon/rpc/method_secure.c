@@ -70,11 +70,13 @@ static void on_dial(struct request *request, struct dial *dial)
 }
 
 /* Cancelled, or the client is gone: the two sides do not agree any more on what is being sent. */
-static void on_withdraw(struct request *request)
+static void on_withdraw(struct request *request, struct fault *fault)
 {
     static const struct net_error given_up = {
         .stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ECONNABORTED};
     socket_secure_failed(request->socket, &given_up);
+    if (fault)
+        fault->retryable = false;
 }
 
 static void on_deadline(struct request *request)
@@ -86,7 +88,6 @@ static void on_deadline(struct request *request)
     fault_set(&fault, WIRE_ETIMEDOUT,
               "%s: the deadline passed while the broker was too busy to say more", what);
     fault.stage = STAGE_TLS;
-    fault.retryable = false;
     request->withdraw(request, &fault);
     stats_count(handshakes_failed);
     request_fail(request, &fault);

@@ -136,8 +136,9 @@ static void on_service(struct request *request, struct lookup *lookup)
     bind_to(request, port);
 }
 
-static void on_withdraw(struct request *request)
+static void on_withdraw(struct request *request, struct fault *fault)
 {
+    (void)fault;
     if (request->socket)
         socket_unhold(request->socket, &request->op.hold);
 }

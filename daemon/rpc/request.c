@@ -94,7 +94,9 @@ static void finish(struct request *request, bool answered)
     client_request_ended(client);
 }
 
-void request_answer(struct request *request, const void *result)
+/* A result struct, or what write() writes. */
+static void answer(struct request *request, const void *result,
+                   void (*write)(struct writer *writer))
 {
     struct client *client = request->client;
     struct writer_mark mark;
@@ -104,28 +106,24 @@ void request_answer(struct request *request, const void *result)
     if (id->kind != PROTO_ID_ABSENT) {
         struct writer *writer = answer_begin(client, request->batch, &mark);
         message_result_begin(writer, id);
-        fields_write(method_infos[request->call->method].result, result, writer);
+        if (write)
+            write(writer);
+        else
+            fields_write(method_infos[request->call->method].result, result, writer);
         message_result_end(writer);
         answer_end(client, request->batch, mark, id);
     }
     finish(request, true);
 }
 
+void request_answer(struct request *request, const void *result)
+{
+    answer(request, result, NULL);
+}
+
 void request_answer_raw(struct request *request, void (*write)(struct writer *writer))
 {
-    struct client *client = request->client;
-    struct writer_mark mark;
-
-    ASSERT_OWNER(client->io->loop);
-    const struct proto_id *id = &request->call->id;
-    if (id->kind != PROTO_ID_ABSENT) {
-        struct writer *writer = answer_begin(client, request->batch, &mark);
-        message_result_begin(writer, id);
-        write(writer);
-        message_result_end(writer);
-        answer_end(client, request->batch, mark, id);
-    }
-    finish(request, true);
+    answer(request, NULL, write);
 }
 
 void request_fail(struct request *request, const struct fault *fault)
