@@ -553,7 +553,7 @@ class Failed(StartTlsCase):
         number, connection = self.pair()
         id = self.begin(number, connection)
         self.assertEqual(self.client.call("Broker.Cancel", [id]), {"cancelled": True})
-        self.check_error(self.client.answer(id)["error"], -10004, "EINTR")
+        self.check_error(self.client.answer(id)["error"], -10004, "EINTR", retryable=False)
         self.lost(number, -10053, "ECONNABORTED")
         try:
             servers.read_to_end(connection)
