@@ -4,11 +4,10 @@
     examples/chat.py PORT [ADDRESS]       and then, in as many terminals as you like: nc ADDRESS PORT
 
 The first line of somebody is their nick, each other line goes to everybody else. Who does not read holds up nobody, and
-is dropped when KEEP characters wait for them. SIGTERM ends it: the broker closes what a program leaves behind. Each
-member takes a running request, and one more while slow to read: the broker's limits.requests bounds them."""
+is dropped when KEEP characters wait for them. SIGTERM ends it: the broker closes what a program leaves behind. At its
+limits.requests (each member takes one, and one more while slow to read) others wait until somebody leaves."""
 import collections, json, os, signal, socket, sys
-
-KEEP = 1 << 17
+KEEP, full = 1 << 17, None  # full: the listening socket, while there is no room for one more
 nicks, unsent, sending = {}, collections.defaultdict(str), set()  # all by the number of the socket
 broker = socket.socket(socket.AF_UNIX)
 broker.connect(os.environ.get("TCPBROKER_SOCKET", "/run/tcpbroker/tcpbroker.sock"))
@@ -16,9 +15,7 @@ requests, answers = broker.makefile("w", encoding="utf-8"), broker.makefile("r",
 
 def ask(method, **params):  # and go on: the answer comes when it is done, its id tells what it is about
     id = json.dumps([method, params.get("socket")])
-    request = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
-    requests.write(json.dumps(request, ensure_ascii=False) + "\n")
-
+    requests.write(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}) + "\n")
 def tell(numbers, text):  # one TCPSend at a time for each; what is said meanwhile goes with the next one
     for number in numbers:
         unsent[number] += text
@@ -34,7 +31,9 @@ while True:
     requests.flush()
     answer = json.loads(answers.readline() or sys.exit("chat: the broker has ended"))
     (method, number), result = json.loads(answer["id"]), answer.get("result")
-    if not result and method not in ("TCPReceive", "TCPSend", "TCPClose"):
+    if method == "TCPAccept" and not result and answer["error"]["code"] in (-10024, -33004):
+        full = number
+    elif not result and method not in ("TCPReceive", "TCPSend", "TCPClose"):
         sys.exit("chat: " + answer["error"]["message"])
     if method == "TCPSocket":
         ask("TCPBind", socket=result["socket"], port=sys.argv[1], address=(sys.argv + ["127.0.0.1"])[2])
@@ -42,7 +41,9 @@ while True:
         ask("TCPAccept", socket=result["socket"])
     elif method == "TCPBind":
         print(f"chat: at {result['address']} port {result['port']}", flush=True)
-    elif method == "TCPAccept":
+    elif method == "TCPClose" and full:
+        full = ask("TCPAccept", socket=full)
+    elif method == "TCPAccept" and result:
         ask("TCPAccept", socket=number)
         ask("TCPReceive", socket=result["socket"], until="\n", max_bytes=400)
     elif method == "TCPReceive" and result and "data" in result:
@@ -51,8 +52,7 @@ while True:
         nicks.setdefault(number, text)
         ask("TCPReceive", socket=number, until="\n", max_bytes=400)
     elif method == "TCPReceive":  # the end of a member, or an error that means it: reset, dropped, no UTF-8
-        if number in nicks:
-            tell(nicks.keys() - {number}, f"* {nicks.pop(number)} leaves\n")
+        tell(nicks.keys() - {number}, f"* {nicks.pop(number)} leaves\n" if number in nicks else "")
         unsent.pop(number, None)
         ask("TCPClose", socket=number)
     elif method == "TCPSend":
