@@ -223,5 +223,32 @@ class Chat(TestCase):
         self.end()
 
 
+class Full(Chat):
+    """A broker with room for nine members: one request accepts, the others receive."""
+    DAEMON_OPTIONS = {"config": {"limits.requests": 10}}
+
+    def setUp(self):
+        super().setUp()
+        self.members = Crowd(self.port)
+        self.addCleanup(self.members.close)
+
+    def test_newcomers_wait(self):
+        for number in range(14):
+            self.members.join(f"n{number}")
+        wait_until(lambda: self.client.call("Broker.Stats")["limit_refused"], what="the limit")
+        self.assertIsNone(self.server.poll())
+        for number in range(6):
+            self.members.leave(f"n{number}")
+        self.members.read_until(lambda: "* n13 joins" in self.members.lines["n6"], "the last one being there")
+        self.members.say("n13", "hello")
+        self.members.read_until(lambda: "n13: hello" in self.members.lines["n6"], "what the last one says")
+        self.end()
+
+
+for _name in dir(Chat):  # those are for a broker with room for all
+    if _name.startswith("test_") and _name not in vars(Full):
+        setattr(Full, _name, None)
+
+
 if __name__ == "__main__":
     main()
