@@ -63,10 +63,7 @@ class Crowd:
         self.selector.close()
 
 
-class Chat(TestCase):
-    # a request for each member, and one more while somebody is slow
-    DAEMON_OPTIONS = {"config": {"limits.requests": 2 * N_CLIENTS + 20}}
-
+class ChatCase(TestCase):
     def setUp(self):
         super().setUp()
         self.server = self.start("0")
@@ -105,6 +102,11 @@ class Chat(TestCase):
 
     def n_sockets(self):
         return len(self.client.call("Broker.List")["sockets"])
+
+
+class Chat(ChatCase):
+    # a request for each member, and one more while somebody is slow
+    DAEMON_OPTIONS = {"config": {"limits.requests": 2 * N_CLIENTS + 20}}
 
     def test_it_is_short(self):
         with open(CHAT, encoding="utf-8") as file:
@@ -223,7 +225,7 @@ class Chat(TestCase):
         self.end()
 
 
-class Full(Chat):
+class Full(ChatCase):
     """A broker with room for nine members: one request accepts, the others receive."""
     DAEMON_OPTIONS = {"config": {"limits.requests": 10}}
 
@@ -243,11 +245,6 @@ class Full(Chat):
         self.members.say("n13", "hello")
         self.members.read_until(lambda: "n13: hello" in self.members.lines["n6"], "what the last one says")
         self.end()
-
-
-for _name in dir(Chat):  # those are for a broker with room for all
-    if _name.startswith("test_") and _name not in vars(Full):
-        setattr(Full, _name, None)
 
 
 if __name__ == "__main__":
