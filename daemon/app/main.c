@@ -125,6 +125,21 @@ static int load(struct arguments *arguments, struct config **ret_config)
     return STATUS_USAGE;
 }
 
+/* What only the TLS library can judge, as a start would have it. */
+static int check(const struct arguments *arguments, const struct config *config)
+{
+    struct rpc_snapshot *snapshot = NULL;
+    char reason[CONFIG_ERROR_SIZE];
+    int status = settings_snapshot(config, &arguments->app, 1, &snapshot, reason, sizeof(reason));
+
+    if (status)
+        fprintf(stderr, "%s: %s\n", arguments->check, reason);
+    else
+        printf("%s: no errors\n", arguments->check);
+    rpc_snapshot_unref(snapshot);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -142,7 +157,7 @@ int main(int argc, char **argv)
         arguments.app.n_cacerts = arguments.n_cacerts;
         status = app_run(&config, &arguments.app);
     } else if (config) {
-        printf("%s: no errors\n", arguments.check);
+        status = check(&arguments, config);
     }
     config_free(config);
     free(arguments.sets);

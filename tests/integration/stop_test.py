@@ -348,6 +348,14 @@ class CommandLine(unittest.TestCase):
             self.assertIn(f"{file.name}:3", text)
             self.assertIn("line", text)
 
+    def test_check_config_asks_the_tls_library(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write("[tls]\nciphers = NOSUCH\n")
+            file.flush()
+            done = self.run_daemon("--check-config", file.name)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("NOSUCH", done.stderr)
+
     def test_a_folder_of_certificates_that_is_not_there(self):
         done = self.run_daemon("--cacerts", "/nonexistent", "--socket", "/nonexistent/x/y/z.sock")
         self.assertIn(done.returncode, (1, 2))
