@@ -294,6 +294,13 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
                   what, number);
         return;
     case SOCKET_E_BUSY:
+        if (socket->state == SOCKET_SECURING) {
+            fault_set(fault, WIRE_BUSY,
+                      "%s: TCPStartTLS is running on socket %u; wait for its answer, or end it by "
+                      "TCPClose with option 2",
+                      what, number);
+            return;
+        }
         fault_set(fault, WIRE_BUSY,
                   "%s: a request of that kind is already running on socket %u; wait for its answer",
                   what, number);

@@ -43,7 +43,7 @@ void method_tcp_offer(struct request *request)
     char text[TOKEN_TEXT_SIZE];
     struct fault fault;
 
-    if (!request_socket(request, params->socket))
+    if (!request_is_answered(request) || !request_socket(request, params->socket))
         return;
     int r = offers_make(request->client->io, request_session(request), request->socket,
                         params->timeout_ms, &offer);

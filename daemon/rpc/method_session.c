@@ -17,6 +17,8 @@ void method_session_open(struct request *request)
     char text[TOKEN_TEXT_SIZE];
     struct fault fault;
 
+    if (!request_is_answered(request))
+        return;
     int r = sessions_open(session, request->params.session_open.lease_ms);
     if (r == SESSIONS_E_FULL) {
         fault_limit(&fault, WIRE_LIMIT, "limits.durable_sessions", settings->durable_sessions,

@@ -214,6 +214,18 @@ bool request_in_company(const struct request *request)
     return request->batch && request->batch->n_calls > 1;
 }
 
+bool request_is_answered(struct request *request)
+{
+    struct fault fault;
+
+    if (request->call->id.kind != PROTO_ID_ABSENT)
+        return true;
+    fault_set(&fault, WIRE_INVALID_REQUEST, "%s: a notification would not be told the token",
+              request_name(request));
+    request_fail(request, &fault);
+    return false;
+}
+
 void request_poke(struct request *request)
 {
     if (request->call->method == METHOD_TCP_RECEIVE && request->withdraw)

@@ -68,6 +68,10 @@ void request_line(struct client *client, const char *line, size_t n);
 /* One of several in a batch. */
 bool request_in_company(const struct request *request);
 
+/* A token that nobody is told would leave what it stands for out of everybody's reach. False: it is
+ * a notification, and was refused. */
+NODISCARD bool request_is_answered(struct request *request);
+
 /* Answer with a result struct of the method's table. */
 void request_answer(struct request *request, const void *result);
 /* The same with a result that no struct could hold: write() writes it as one JSON value. */

@@ -6,7 +6,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 import servers
-from harness import TestCase, main, wait_until
+from harness import Raw, TestCase, main, wait_until
 
 
 def request(id, method, params=None, **more):
@@ -261,6 +261,16 @@ class Envelope(TestCase):
                 (-10061, "ECONNREFUSED", "TCPConnect", ["127.0.0.1", port])):
             with self.subTest(symbol=symbol):
                 self.fails(code, symbol, method, params)
+
+    def test_tokens_are_not_made_for_nobody(self):
+        with Raw(self.daemon) as raw:
+            number = raw.ask({"jsonrpc": "2.0", "id": 1, "method": "TCPSocket"})["result"]["socket"]
+            raw.write_line(json.dumps({"jsonrpc": "2.0", "method": "TCPOffer", "params": [number]}))
+            raw.write_line(json.dumps({"jsonrpc": "2.0", "method": "Session.Open", "params": [60000]}))
+            answer = raw.ask({"jsonrpc": "2.0", "id": 2, "method": "Broker.Stats"})
+            self.assertEqual((answer["id"], answer["result"]["offers"], answer["result"]["sessions_durable"]), (2, 0, 0))
+            answer = raw.ask({"jsonrpc": "2.0", "id": 3, "method": "TCPBind", "params": [number, 0]})
+            self.assertIn("result", answer)
 
 
 if __name__ == "__main__":
