@@ -11,22 +11,11 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 import servers
-from harness import SLOW, Client, Daemon, Raw, TestCase, main, seconds, wait_until
+from harness import SLOW, Client, Daemon, OwnDaemonTestCase, Raw, main, seconds, wait_until
 
 
-class Limits(TestCase):
+class Limits(OwnDaemonTestCase):
     """Each test has its own daemon."""
-
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def setUp(self):
-        pass
 
     def start(self, *options, **kw):
         arguments = [word for option in options for word in ("--set", option)]

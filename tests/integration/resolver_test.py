@@ -7,24 +7,13 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 import servers
-from harness import SLOW, Client, Daemon, Elapsed, TestCase, main, seconds, wait_until
+from harness import SLOW, Client, Daemon, Elapsed, OwnDaemonTestCase, TestCase, main, seconds, wait_until
 
 N_HANG = 100
 
 
-class Resolver(TestCase):
+class Resolver(OwnDaemonTestCase):
     """Each test has its own daemon, whose stub writes down what it is asked for."""
-
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def setUp(self):
-        pass
 
     def start(self, *options):
         folder = self.use(tempfile.TemporaryDirectory(prefix="tcpbroker-test-"))

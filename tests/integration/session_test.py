@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import HERE, SLOW, Client, Closed, Daemon, Elapsed, Raw, RpcError, TestCase, main, seconds, wait_until
+from harness import HERE, SLOW, Client, Closed, Daemon, Elapsed, OwnDaemonTestCase, Raw, RpcError, TestCase, main, seconds, wait_until
 
 LEASE = 60000
 HELLO = {"jsonrpc": "2.0", "id": "hello", "method": "Broker.Hello"}
@@ -867,19 +867,8 @@ class Tokens(SessionCase):
         self.assertEqual(len({token[21:] for token in tokens}), 50)
 
 
-class Stop(TestCase):
+class Stop(OwnDaemonTestCase):
     """Each test has its own daemon."""
-
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def setUp(self):
-        pass
 
     def start(self, *options, io=4):
         options = [word for option in (*options, f"threads.io={io}") for word in ("--set", option)]

@@ -15,22 +15,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import SLOW, Client, Closed, Daemon, Elapsed, Raw, TestCase, daemon_path, main, seconds, wait_until
+from harness import SLOW, Client, Closed, Daemon, Elapsed, OwnDaemonTestCase, Raw, daemon_path, main, seconds, wait_until
 
 
-class StopCase(TestCase):
+class StopCase(OwnDaemonTestCase):
     """Each test has its own daemon."""
-
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def setUp(self):
-        pass
 
     def start(self, drain="3s", **kw):
         self.daemon = self.use(Daemon("--set", f"stop.drain_timeout={drain}", "--cacerts", certificates().cacerts, **kw))

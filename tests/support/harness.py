@@ -4,6 +4,7 @@ Daemon   a running tcpbrokerd; leaving its context stops it and looks at how it 
 Client   one connection; any number of threads may call over it.
 Raw      one connection, lines as they are; for tests of the framing and for timing.
 TestCase unittest.TestCase with a daemon, a client and the certificate factory at hand.
+OwnDaemonTestCase    the same without a daemon: each test starts one of its own.
 
 Everything has a deadline; seconds() stretches it by $TCPBROKER_TEST_SLOW (sanitizers, valgrind).
 """
@@ -554,6 +555,21 @@ class Elapsed:
     def __exit__(self, *unused):
         self.ms = (time.monotonic() - self.start) * 1000
         return False
+
+
+class OwnDaemonTestCase(TestCase):
+    """Each test starts a daemon of its own, with use(), as self.daemon; and a client, if it wants one."""
+
+    @classmethod
+    def setUpClass(cls):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def setUp(self):
+        pass
 
 
 def main():
