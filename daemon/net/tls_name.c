@@ -2,57 +2,34 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <idn2.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "net/hostname.h"
+
 enum { NAME_BYTES_MAX = 253, LABEL_BYTES_MAX = 63 }; /* RFC 1035 section 2.3.4, in text form */
 
-static bool is_ascii(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text >= 0x80)
-            return false;
-    return true;
-}
-
-static const char *conversion_fault(int r)
-{
-    switch (r) {
-    case IDN2_TOO_BIG_LABEL:
-    case IDN2_TOO_BIG_DOMAIN:
-        return "the server name, or a part of it between dots, is too long once converted to xn--";
-    case IDN2_ENCODING_ERROR:
-        return "the server name is not UTF-8";
-    default:
-        return "the server name has a letter or a sign that host names cannot have (IDNA 2008)";
-    }
-}
-
-/* U-labels become A-labels (RFC 5891), by the same library and rules as getaddrinfo(3) does it with
- * AI_IDN: what is looked up is what is verified. */
+/* What is looked up is what is verified: U-labels become A-labels in one place. */
 static int convert(char ret_text[256], const char *server_name, const char **ret_fault)
 {
-    char *ascii = NULL;
+    _Static_assert(HOSTNAME_WIRE_MAX <= 256, "the wire's form fits");
 
     if (strlen(server_name) > NAME_BYTES_MAX + 1) {
         *ret_fault = "the server name is longer than 253 bytes";
         return 0;
     }
-    if (is_ascii(server_name)) {
+    if (hostname_is_ascii(server_name)) {
         snprintf(ret_text, 256, "%s", server_name);
         return 0;
     }
-    int r = idn2_to_ascii_8z(server_name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
-    if (r == IDN2_MALLOC)
-        return -ENOMEM;
-    if (r != IDN2_OK)
-        *ret_fault = conversion_fault(r);
-    else
-        snprintf(ret_text, 256, "%s", ascii);
-    idn2_free(ascii);
-    return 0;
+    int r = hostname_wire(server_name, ret_text);
+    if (r == HOSTNAME_E_ENCODING)
+        *ret_fault = "the server name is not UTF-8, has a sign that host names cannot have (IDNA "
+                     "2008), or a part of it is too long once converted to xn--";
+    else if (r > 0)
+        *ret_fault = "the server name is none, or is too long, once converted to xn--";
+    return r < 0 ? r : 0;
 }
 
 static const char *label_fault(const char *text)
