@@ -1,7 +1,6 @@
 #include "net/tls_internal.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
