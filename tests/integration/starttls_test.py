@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import servers
 from ca import certificates
 from harness import SLOW, Client, Daemon, Elapsed, Raw, TestCase, main, seconds, wait_until
-from real_servers import MailFront, PostgreSQL, TlsEcho
+from real_servers import MailFront, MailServer, PostgreSQL, TlsEcho
 
 
 class Handshake:
@@ -154,6 +154,34 @@ class RealServers(StartTlsCase):
 
     def test_imap(self):
         self.mail(MailFront.IMAP, "TLSv1.3")
+
+    def smtp(self, number, command, code):
+        """One command, none at first, and the server's answer, of one line or more."""
+        if command:
+            self.client.call("TCPSend", [number, command + "\r\n"])
+        lines = [self.line(number)]
+        while lines[-1][3] == "-":
+            lines.append(self.line(number))
+        self.assertEqual({line[:3] for line in lines}, {str(code)}, lines)
+        return "".join(lines)
+
+    def test_a_message_to_a_mail_server(self):
+        server = self.use(MailServer())
+        number = self.client.connect(server.port, "localhost", family="ipv4")
+        self.smtp(number, None, 220)
+        self.assertIn("STARTTLS", self.smtp(number, "EHLO client.example", 250))
+        self.smtp(number, "MAIL FROM:<a@client.example>", 530)  # it wants TLS first
+        self.smtp(number, "STARTTLS", 220)
+        tls = self.client.call("TCPStartTLS", [number])["tls"]
+        self.assertEqual((tls["version"], tls["verified"]), ("TLSv1.3", True))
+        self.assertNotIn("STARTTLS", self.smtp(number, "EHLO client.example", 250))
+        self.smtp(number, "MAIL FROM:<a@client.example>", 250)
+        self.smtp(number, "RCPT TO:<b@mail.example>", 250)
+        self.smtp(number, "DATA", 354)
+        self.smtp(number, "Subject: through the broker\r\n\r\nHello.\r\n.", 250)
+        self.smtp(number, "QUIT", 221)
+        self.client.call("TCPClose", [number])
+        wait_until(lambda: "Subject: through the broker" in server.received(), what="the message being there")
 
     def messages(self, number):
         """PostgreSQL's answers until it is ready for a query: [(type, body)]."""

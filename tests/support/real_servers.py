@@ -1,8 +1,9 @@
-"""Servers that are programs of their own: OpenSSL's behind a plain-text dialogue, PostgreSQL.
+"""Servers that are programs of their own: OpenSSL's behind a plain-text dialogue, a mail server, PostgreSQL.
 
 TlsEcho      `openssl s_server -rev`: sends every line back reversed.
 MailFront    speaks SMTP or IMAP in plain text until the client has asked for STARTTLS, then passes all bytes on to a TlsEcho
              (s_server itself knows no such dialogue, s_client only).
+MailServer   aiosmtpd, an SMTP server with STARTTLS; a message that it takes stands on its standard output.
 PostgreSQL   a cluster in a temporary folder with ssl=on; it runs as an unprivileged user.
 """
 import glob
@@ -109,6 +110,41 @@ class MailFront(Listener):
             target.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+class MailServer:
+    python = "/usr/bin/python3"  # the distribution's, as the package is
+
+    def __init__(self):
+        asked = subprocess.run([self.python, "-c", "import aiosmtpd"], capture_output=True, check=False)
+        if asked.returncode:
+            raise unittest.SkipTest("aiosmtpd is not installed; apt-get install python3-aiosmtpd would make this run")
+        chain, key = certificates().pem("good")
+        self.port = closed_port()
+        self.command = [self.python, "-u", "-m", "aiosmtpd", "-n", "-l", f"127.0.0.1:{self.port}", "--tlscert", chain,
+                        "--tlskey", key]
+
+    def __enter__(self):
+        self.output = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.output,
+                                        stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: self.process.poll() is not None or connects(self.port), 15, "aiosmtpd listening")
+            if self.process.poll() is not None:
+                raise AssertionError(f"aiosmtpd ended with {self.process.returncode}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def received(self):
+        self.output.seek(0)
+        return self.output.read().decode()
+
+    def __exit__(self, *unused):
+        end(self.process)
+        self.output.close()
+        return False
 
 
 class PostgreSQL:
