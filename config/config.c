@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/named.h"
 #include "config/option.h"
 #include "config/report.h"
 
@@ -14,30 +15,22 @@ struct config *config_free(struct config *config)
 {
     if (!config)
         return NULL;
+    named_deinit(config);
     for (size_t i = 0; i < OPTION_N; i++)
-        if (options[i].type == OPTION_STRING || options[i].type == OPTION_PATH)
-            free(*(char **)((char *)config + options[i].offset));
+        if (!options[i].section->named)
+            option_deinit(&options[i], config);
     free(config);
     return NULL;
 }
 
 struct config *config_new_default(void)
 {
-    char problem[OPTION_TEXT_SIZE];
     struct config *config = calloc(1, sizeof(*config));
     if (!config)
         return NULL;
-    for (size_t i = 0; i < OPTION_N; i++) {
-        int r = option_read(&options[i], options[i].preset, config, problem);
-        if (r == CONFIG_E_INVALID) {
-            /* a default that its own option refuses: the table is wrong, and a test says so first
-             */
-            fprintf(stderr, "options.def: %s\n", problem);
-            abort();
-        }
-        if (r < 0)
+    for (size_t i = 0; i < OPTION_N; i++)
+        if (!options[i].section->named && option_reset(&options[i], config) < 0)
             return config_free(config);
-    }
     return config;
 }
 
@@ -53,19 +46,45 @@ int config_check(const struct config *config, const char *name, struct config_re
         result = report_add(report, name, 0,
                             "tls.system_store is no and tls.cacerts is empty: no certificate could "
                             "ever be verified; set one of them");
-    return result;
+    return named_check(config, name, report) == 0 ? result : CONFIG_E_INVALID;
+}
+
+/* A value that was as long as a line can be must still fit one. */
+static void write_option(const struct option *option, const void *object, FILE *stream)
+{
+    char value[CONFIG_MAX_LINE + 1];
+    option_format(option, object, value, sizeof(value));
+    if (strlen(option->key) + 3 + strlen(value) > CONFIG_MAX_LINE)
+        fprintf(stream, "%s=%s\n", option->key, value);
+    else
+        fprintf(stream, "%s =%s%s\n", option->key, *value ? " " : "", value);
+}
+
+static void write_named(const struct config *config, const struct option_section *section,
+                        FILE *stream)
+{
+    const struct config_named *named = &config->named[section->kind];
+    for (size_t k = 0; k < named->n; k++) {
+        const struct config_named_item *item = &named->items[k];
+        fprintf(stream, "\n[%s \"%s\"]\n", section->name, *(char *const *)item->object);
+        for (size_t i = 0; i < OPTION_N; i++)
+            if (options[i].section == section && named_sets(item, &options[i]))
+                write_option(&options[i], item->object, stream);
+    }
 }
 
 void config_write(const struct config *config, FILE *stream)
 {
-    char value[CONFIG_MAX_LINE + 1];
-    const char *section = "";
-    for (size_t i = 0; i < OPTION_N; i++) {
-        if (strcmp(section, options[i].section) != 0)
-            fprintf(stream, "%s[%s]\n", i ? "\n" : "", options[i].section);
-        section = options[i].section;
-        option_format(&options[i], config, value, sizeof(value));
-        fprintf(stream, "%s =%s%s\n", options[i].key, *value ? " " : "", value);
+    for (size_t k = 0; k < OPTION_SECTION_N; k++) {
+        const struct option_section *section = &option_sections[k];
+        if (section->named) {
+            write_named(config, section, stream);
+            continue;
+        }
+        fprintf(stream, "%s[%s]\n", k ? "\n" : "", section->name);
+        for (size_t i = 0; i < OPTION_N; i++)
+            if (options[i].section == section)
+                write_option(&options[i], config, stream);
     }
 }
 

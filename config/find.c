@@ -2,16 +2,30 @@
 #include "config/option.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_NAME 64
 
-const struct option *option_by_name(const char *section, const char *key)
+const struct option_section *option_section(const char *name, bool named)
+{
+    for (size_t i = 0; i < OPTION_SECTION_N; i++)
+        if (option_sections[i].named == named && strcmp(option_sections[i].name, name) == 0)
+            return &option_sections[i];
+    return NULL;
+}
+
+const struct option *option_in(const struct option_section *section, const char *key)
 {
     for (size_t i = 0; i < OPTION_N; i++)
-        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
+        if (options[i].section == section && strcmp(options[i].key, key) == 0)
             return &options[i];
     return NULL;
+}
+
+const struct option *option_by_name(const char *section, const char *key)
+{
+    return option_in(option_section(section, false), key);
 }
 
 const struct option *option_by_key(const char *key)
@@ -22,12 +36,21 @@ const struct option *option_by_key(const char *key)
     return NULL;
 }
 
-bool option_section_exists(const char *section)
+size_t option_index(const struct option *option)
 {
-    for (size_t i = 0; i < OPTION_SECTION_N; i++)
-        if (strcmp(option_sections[i].name, section) == 0)
-            return true;
-    return false;
+    const struct option *first = option;
+    while (first > options && first[-1].section == option->section)
+        first--;
+    return (size_t)(option - first);
+}
+
+void option_name(const struct option *option, const char *name, char *text, size_t n_text)
+{
+    if (option->section->named)
+        snprintf(text, n_text, "%s \"%s\".%s", option->section->name, name ? name : "name",
+                 option->key);
+    else
+        snprintf(text, n_text, "%s.%s", option->section->name, option->key);
 }
 
 static size_t least(size_t a, size_t b)
@@ -76,12 +99,12 @@ static size_t tolerance(const char *name)
     return n < 3 ? 1 : least(n / 3 + (n < 6), 5);
 }
 
-const struct option *option_nearest(const char *section, const char *key)
+const struct option *option_nearest(const struct option_section *section, const char *key)
 {
     const struct option *best = NULL;
     size_t best_distance = tolerance(key) + 1;
     for (size_t i = 0; i < OPTION_N; i++) {
-        if (section && strcmp(options[i].section, section) != 0)
+        if (section && options[i].section != section)
             continue;
         size_t d = distance(key, options[i].key);
         if (d < best_distance) {
@@ -92,14 +115,16 @@ const struct option *option_nearest(const char *section, const char *key)
     return best;
 }
 
-const char *option_nearest_section(const char *section)
+/* of two that are as near, one that has a name or has none as it was written */
+const struct option_section *option_nearest_section(const char *section, bool named)
 {
-    const char *best = NULL;
-    size_t best_distance = tolerance(section) + 1;
+    const struct option_section *best = NULL;
+    size_t best_distance = 2 * (tolerance(section) + 1);
     for (size_t i = 0; i < OPTION_SECTION_N; i++) {
         size_t d = distance(section, option_sections[i].name);
+        d = 2 * d + (option_sections[i].named != named);
         if (d < best_distance) {
-            best = option_sections[i].name;
+            best = &option_sections[i];
             best_distance = d;
         }
     }

@@ -7,25 +7,47 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/list.h"
 #include "config/report.h"
-
-const struct option options[OPTION_N] = {
-#define SECTION(section, doc)
-#define OPTION(section, key, TYPE, preset, min, max, words, special, doc)                          \
-    {#section, #key, OPTION_##TYPE, offsetof(struct config, section##_##key),                      \
-     preset,   min,  max,           words,                                                         \
-     special,  doc},
-#include "config/options.def"
-#undef SECTION
-#undef OPTION
-};
+#include "config/value.h"
 
 const struct option_section option_sections[OPTION_SECTION_N] = {
-#define SECTION(section, doc) {#section, doc},
-#define OPTION(section, key, TYPE, preset, min, max, words, special, doc)
+#define SECTION(section, doc) {#section, doc, false, 0, NULL, sizeof(struct config)},
+#define NAMED(kind, section, reserved, doc)                                                        \
+    {#section, doc, true, CONFIG_KIND_##kind, reserved, sizeof(struct config_##kind)},
 #include "config/options.def"
-#undef SECTION
-#undef OPTION
+};
+
+#define SECTION_OF(id) (&option_sections[OPTION_SECTION_##id])
+
+const struct option options[OPTION_N] = {
+#define OPTION(section, key, TYPE, preset, min, max, words, special, doc)                          \
+    {SECTION_OF(section),                                                                          \
+     #key,                                                                                         \
+     OPTION_##TYPE,                                                                                \
+     offsetof(struct config, section##_##key),                                                     \
+     preset,                                                                                       \
+     min,                                                                                          \
+     max,                                                                                          \
+     words,                                                                                        \
+     special,                                                                                      \
+     NULL,                                                                                         \
+     NULL,                                                                                         \
+     doc},
+#define NAMED_OPTION(kind, key, TYPE, preset, min, max, words, special, inherit, example, doc)     \
+    {SECTION_OF(kind##_NAMED),                                                                     \
+     #key,                                                                                         \
+     OPTION_##TYPE,                                                                                \
+     offsetof(struct config_##kind, key),                                                          \
+     preset,                                                                                       \
+     min,                                                                                          \
+     max,                                                                                          \
+     words,                                                                                        \
+     special,                                                                                      \
+     inherit,                                                                                      \
+     example,                                                                                      \
+     doc},
+#include "config/options.def"
 };
 
 struct unit {
@@ -39,14 +61,14 @@ static const struct unit duration_units[] = {{"h", 3600000}, {"m", 60000}, {"s",
 
 #define N_UNITS 4
 
-static void *member(const struct option *option, struct config *config)
+static void *member(const struct option *option, void *object)
 {
-    return (char *)config + option->offset;
+    return (char *)object + option->offset;
 }
 
-static const void *const_member(const struct option *option, const struct config *config)
+static const void *const_member(const struct option *option, const void *object)
 {
-    return (const char *)config + option->offset;
+    return (const char *)object + option->offset;
 }
 
 /* the number in the largest unit that has it exactly */
@@ -81,6 +103,16 @@ static void describe_range(const struct option *option, const char *what, char *
     snprintf(text, n_text, "%s from %s to %s%s", what, min, max, special);
 }
 
+/* what NULL: a list of so many */
+static void describe_text(const struct option *option, const char *what, const char *of_what,
+                          char *text, size_t n_text)
+{
+    const char *special = option->special;
+    snprintf(text, n_text, "%s%s%" PRId64 " to %" PRId64 " %s%s%s%s", what ? what : "",
+             what ? " of " : "", option->min, option->max, of_what, special ? ", or nothing (" : "",
+             special ? special : "", special ? ")" : "");
+}
+
 void option_describe(const struct option *option, char *text, size_t n_text)
 {
     switch (option->type) {
@@ -100,11 +132,16 @@ void option_describe(const struct option *option, char *text, size_t n_text)
         describe_range(option, "octal permissions", text, n_text);
         return;
     case OPTION_STRING:
+        describe_text(option, "a text", "bytes", text, n_text);
+        return;
     case OPTION_PATH:
-        snprintf(text, n_text, "%s of %" PRId64 " to %" PRId64 " bytes%s%s%s",
-                 option->type == OPTION_PATH ? "an absolute path" : "a text", option->min,
-                 option->max, option->special ? ", or nothing (" : "",
-                 option->special ? option->special : "", option->special ? ")" : "");
+        describe_text(option, "an absolute path", "bytes", text, n_text);
+        return;
+    case OPTION_FILE:
+        describe_text(option, "an absolute path or cred:NAME", "bytes", text, n_text);
+        return;
+    case OPTION_LIST:
+        describe_text(option, NULL, list_kind(option->words)->items, text, n_text);
         return;
     case OPTION_WORD:
         break;
@@ -118,10 +155,9 @@ void option_describe(const struct option *option, char *text, size_t n_text)
     }
 }
 
-void option_format(const struct option *option, const struct config *config, char *text,
-                   size_t n_text)
+void option_format(const struct option *option, const void *object, char *text, size_t n_text)
 {
-    const void *from = const_member(option, config);
+    const void *from = const_member(option, object);
     switch (option->type) {
     case OPTION_BOOL:
         snprintf(text, n_text, "%s", *(const bool *)from ? "yes" : "no");
@@ -136,7 +172,11 @@ void option_format(const struct option *option, const struct config *config, cha
         return;
     case OPTION_STRING:
     case OPTION_PATH:
+    case OPTION_FILE:
         snprintf(text, n_text, "%s", *(char *const *)from);
+        return;
+    case OPTION_LIST:
+        list_format(from, text, n_text);
         return;
     case OPTION_WORD:
         break;
@@ -231,10 +271,21 @@ static int store_word(const char *words, const char *value, int *to, const char 
     return CONFIG_E_INVALID;
 }
 
+static int replace_text(char **to, const char *value)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    free(*to);
+    *to = copy;
+    return 0;
+}
+
 static int store_text(const struct option *option, const char *value, char **to,
                       const char **ret_wrong)
 {
     int64_t n = (int64_t)strlen(value);
+    *ret_wrong = NULL;
     if (n == 0 && !option->special)
         *ret_wrong = "is missing";
     else if (n > 0 && n < option->min)
@@ -248,23 +299,25 @@ static int store_text(const struct option *option, const char *value, char **to,
         *ret_wrong = "has a comment behind it, which must stand on a line of its own";
     else if (n > 0 && option->type == OPTION_PATH && *value != '/')
         *ret_wrong = "does not begin with /";
-    else {
-        char *copy = strdup(value);
-        if (!copy)
-            return -ENOMEM;
-        free(*to);
-        *to = copy;
-        return 0;
-    }
-    return CONFIG_E_INVALID;
+    else if (n > 0 && option->type == OPTION_FILE)
+        *ret_wrong = config_check_file(value);
+    return *ret_wrong ? CONFIG_E_INVALID : replace_text(to, value);
 }
 
-int option_read(const struct option *option, const char *value, struct config *config,
-                char *problem)
+static int store_list(const struct option *option, const char *value, struct config_list *to,
+                      char *wrong)
 {
-    void *to = member(option, config);
-    const char *wrong = "is missing";
-    char expected[OPTION_TEXT_SIZE - 160]; /* room for the rest of the sentence */
+    if (*value == 0 && !option->special)
+        return CONFIG_E_INVALID;
+    return list_read(list_kind(option->words), value, (size_t)option->max, to, wrong);
+}
+
+int option_read(const struct option *option, const char *value, void *object, char *problem)
+{
+    void *to = member(option, object);
+    char list_wrong[LIST_WRONG_SIZE] = "", expected[OPTION_DESCRIPTION_SIZE],
+         name[OPTION_NAME_SIZE];
+    const char *wrong = list_wrong;
     int r = CONFIG_E_INVALID;
     switch (option->type) {
     case OPTION_BOOL:
@@ -278,21 +331,63 @@ int option_read(const struct option *option, const char *value, struct config *c
         break;
     case OPTION_STRING:
     case OPTION_PATH:
+    case OPTION_FILE:
         r = store_text(option, value, to, &wrong);
         break;
     case OPTION_WORD:
         r = store_word(option->words, value, to, &wrong);
         break;
+    case OPTION_LIST:
+        r = store_list(option, value, to, list_wrong);
+        break;
     }
     if (r != CONFIG_E_INVALID)
         return r;
     option_describe(option, expected, sizeof(expected));
+    /* the object of a named section begins with its name */
+    option_name(option, option->section->named ? *(char *const *)object : NULL, name, sizeof(name));
     if (*value == 0)
-        snprintf(problem, OPTION_TEXT_SIZE, "%s.%s needs a value: %s", option->section, option->key,
-                 expected);
+        snprintf(problem, OPTION_TEXT_SIZE, "%s needs a value: %s", name, expected);
     else
-        snprintf(problem, OPTION_TEXT_SIZE, "%s.%s: \"%.*s%s\" %s; expected %s", option->section,
-                 option->key, report_cut(value), value,
-                 (size_t)report_cut(value) < strlen(value) ? "…" : "", wrong, expected);
+        snprintf(problem, OPTION_TEXT_SIZE, "%s: \"%.*s%s\" %s; expected %s", name,
+                 report_cut(value), value, (size_t)report_cut(value) < strlen(value) ? "…" : "",
+                 wrong, expected);
     return CONFIG_E_INVALID;
+}
+
+static bool is_text(const struct option *option)
+{
+    return option->type == OPTION_STRING || option->type == OPTION_PATH ||
+           option->type == OPTION_FILE;
+}
+
+int option_reset(const struct option *option, void *object)
+{
+    char problem[OPTION_TEXT_SIZE];
+    if (is_text(option) && *option->preset == 0)
+        return replace_text(member(option, object), "");
+    int r = option_read(option, option->preset, object, problem);
+    if (r == CONFIG_E_INVALID) {
+        /* a default that its own option refuses: the table is wrong, and a test says so first */
+        fprintf(stderr, "options.def: %s\n", problem);
+        abort();
+    }
+    return r;
+}
+
+void option_deinit(const struct option *option, void *object)
+{
+    if (is_text(option))
+        free(*(char **)member(option, object));
+    else if (option->type == OPTION_LIST)
+        list_deinit(member(option, object));
+}
+
+bool option_is_missing(const struct option *option, const void *object)
+{
+    if (option->special)
+        return false;
+    if (option->type == OPTION_LIST)
+        return ((const struct config_list *)const_member(option, object))->n == 0;
+    return is_text(option) && **(char *const *)const_member(option, object) == 0;
 }

@@ -6,6 +6,9 @@
 
 #define COLUMNS 100
 
+/* of the named sections in the sample */
+#define SAMPLE_NAME "partner"
+
 /* text in words, each line after prefix, broken before COLUMNS */
 static void wrap(FILE *stream, const char *prefix, const char *text)
 {
@@ -23,41 +26,66 @@ static void wrap(FILE *stream, const char *prefix, const char *text)
     fputc('\n', stream);
 }
 
-static bool begins_section(size_t i)
+/* [connect], [tls "name"] */
+static void write_head(const struct option_section *section, const char *quote, const char *name,
+                       FILE *stream)
 {
-    return i == 0 || strcmp(options[i].section, options[i - 1].section) != 0;
+    if (section->named)
+        fprintf(stream, "[%s %s%s%s]", section->name, quote, name, quote);
+    else
+        fprintf(stream, "[%s]", section->name);
 }
 
-static const char *section_doc(const char *section)
+/* What holds when the option is not set: 1.2, (empty), (as in [tls]) */
+static const char *absent(const struct option *option, char *text, size_t n_text)
 {
-    for (size_t i = 0; i < OPTION_SECTION_N; i++)
-        if (strcmp(option_sections[i].name, section) == 0)
-            return option_sections[i].doc;
-    return "";
+    if (option->inherit)
+        snprintf(text, n_text, "(as in [%s])", option->section->name);
+    else if (!*option->preset)
+        snprintf(text, n_text, option->special ? "(empty)" : "(none; it must be set)");
+    else
+        snprintf(text, n_text, "%s", option->preset);
+    return text;
+}
+
+static void write_sample_option(const struct option *option, FILE *stream)
+{
+    char allowed[OPTION_DESCRIPTION_SIZE], preset[64], line[OPTION_DESCRIPTION_SIZE + 128];
+    const char *value = option->section->named ? option->example : option->preset;
+    wrap(stream, "# ", option->doc);
+    option_describe(option, allowed, sizeof(allowed));
+    if (option->section->named)
+        snprintf(line, sizeof(line), "Allowed: %s. Default: %s.", allowed,
+                 absent(option, preset, sizeof(preset)));
+    else
+        snprintf(line, sizeof(line), "Allowed: %s.", allowed);
+    wrap(stream, "# ", line);
+    fprintf(stream, "#%s =%s%s\n", option->key, *value ? " " : "", value);
 }
 
 void sample_write(FILE *stream)
 {
-    char allowed[OPTION_TEXT_SIZE], line[OPTION_TEXT_SIZE + 32];
     fprintf(stream,
             "# tcpbroker.conf: the configuration of tcpbrokerd.\n"
             "#\n"
-            "# Every option stands here with its default; take away the # to change one.\n"
+            "# Every option stands here with its default; take away the # to change one. Sections "
+            "with\n"
+            "# a name are examples; there may be several of a kind, each with another name.\n"
             "# Comments stand on lines of their own, values without quotes. After a change:\n"
             "#   tcpbrokerd --check-config /etc/tcpbroker/tcpbroker.conf\n");
-    for (size_t i = 0; i < OPTION_N; i++) {
-        const struct option *option = &options[i];
-        if (begins_section(i)) {
-            fprintf(stream, "\n");
-            wrap(stream, "# ", section_doc(option->section));
-            fprintf(stream, "[%s]\n", option->section);
-        }
+    for (size_t k = 0; k < OPTION_SECTION_N; k++) {
+        const struct option_section *section = &option_sections[k];
         fprintf(stream, "\n");
-        wrap(stream, "# ", option->doc);
-        option_describe(option, allowed, sizeof(allowed));
-        snprintf(line, sizeof(line), "Allowed: %s.", allowed);
-        wrap(stream, "# ", line);
-        fprintf(stream, "#%s =%s%s\n", option->key, *option->preset ? " " : "", option->preset);
+        wrap(stream, "# ", section->doc);
+        fprintf(stream, section->named ? "#" : "");
+        write_head(section, "\"", SAMPLE_NAME, stream);
+        fprintf(stream, "\n");
+        for (size_t i = 0; i < OPTION_N; i++) {
+            if (options[i].section != section)
+                continue;
+            fprintf(stream, "\n");
+            write_sample_option(&options[i], stream);
+        }
     }
 }
 
@@ -68,23 +96,33 @@ static void write_cell(FILE *stream, const char *text)
         fprintf(stream, *text == '|' ? "\\%c" : "%c", *text);
 }
 
+static void write_row(const struct option *option, FILE *stream)
+{
+    char allowed[OPTION_DESCRIPTION_SIZE], preset[64];
+    option_describe(option, allowed, sizeof(allowed));
+    option_name(option, NULL, preset, sizeof(preset));
+    fprintf(stream, "| `%s` | ", preset);
+    absent(option, preset, sizeof(preset));
+    fprintf(stream, *preset == '(' ? "%s | " : "`%s` | ", preset);
+    write_cell(stream, allowed);
+    fprintf(stream, " | ");
+    write_cell(stream, option->doc);
+    fprintf(stream, " |\n");
+}
+
 void sample_write_markdown(FILE *stream)
 {
-    char allowed[OPTION_TEXT_SIZE];
-    for (size_t i = 0; i < OPTION_N; i++) {
-        const struct option *option = &options[i];
-        if (begins_section(i))
-            fprintf(stream,
-                    "%s### [%s]\n\n%s.\n\n"
-                    "| option | default | allowed | what it does |\n|---|---|---|---|\n",
-                    i ? "\n" : "", option->section, section_doc(option->section));
-        option_describe(option, allowed, sizeof(allowed));
-        fprintf(stream, "| `%s.%s` | ", option->section, option->key);
-        fprintf(stream, *option->preset ? "`%s` | " : "(empty)%s | ", option->preset);
-        write_cell(stream, allowed);
-        fprintf(stream, " | ");
-        write_cell(stream, option->doc);
-        fprintf(stream, " |\n");
+    for (size_t k = 0; k < OPTION_SECTION_N; k++) {
+        const struct option_section *section = &option_sections[k];
+        fprintf(stream, "%s### ", k ? "\n" : "");
+        write_head(section, "\"", "name", stream);
+        fprintf(stream,
+                "\n\n%s.\n\n"
+                "| option | default | allowed | what it does |\n|---|---|---|---|\n",
+                section->doc);
+        for (size_t i = 0; i < OPTION_N; i++)
+            if (options[i].section == section)
+                write_row(&options[i], stream);
     }
 }
 
@@ -103,23 +141,31 @@ static void write_roff(FILE *stream, const char *text)
     }
 }
 
+static void write_paragraph(const struct option *option, FILE *stream)
+{
+    char allowed[OPTION_DESCRIPTION_SIZE], preset[64];
+    option_describe(option, allowed, sizeof(allowed));
+    fprintf(stream, ".TP\n.BR %s \" = ", option->key);
+    write_roff(stream, absent(option, preset, sizeof(preset)));
+    fprintf(stream, "\"\n");
+    write_roff(stream, option->doc);
+    fprintf(stream, "\n.br\nAllowed: ");
+    write_roff(stream, allowed);
+    fprintf(stream, ".\n");
+}
+
 void sample_write_man(FILE *stream)
 {
-    char allowed[OPTION_TEXT_SIZE];
-    for (size_t i = 0; i < OPTION_N; i++) {
-        const struct option *option = &options[i];
-        if (begins_section(i)) {
-            fprintf(stream, ".SS [%s]\n", option->section);
-            write_roff(stream, section_doc(option->section));
-            fprintf(stream, ".\n");
-        }
-        option_describe(option, allowed, sizeof(allowed));
-        fprintf(stream, ".TP\n.BR %s \" = ", option->key);
-        write_roff(stream, *option->preset ? option->preset : "(empty)");
-        fprintf(stream, "\"\n");
-        write_roff(stream, option->doc);
-        fprintf(stream, "\n.br\nAllowed: ");
-        write_roff(stream, allowed);
+    for (size_t k = 0; k < OPTION_SECTION_N; k++) {
+        const struct option_section *section = &option_sections[k];
+        fprintf(stream, ".SS ");
+        /* quotes of its own would be taken by the macro */
+        write_head(section, "\\(dq", "name", stream);
+        fprintf(stream, "\n");
+        write_roff(stream, section->doc);
         fprintf(stream, ".\n");
+        for (size_t i = 0; i < OPTION_N; i++)
+            if (options[i].section == section)
+                write_paragraph(&options[i], stream);
     }
 }

@@ -192,43 +192,83 @@ TEST(sample, committed_file_is_the_table)
     free(found);
 }
 
-TEST(sample, without_comment_signs_it_sets_every_option_to_its_default)
+/* what stands in the place of an option that is not set: its default, or for named sections the
+ * example */
+static void check_sample_value(const struct option *option)
 {
-    size_t n, n_options = 0;
+    char value[CONFIG_MAX_LINE];
+    const void *object = config;
+    if (option->section->named) {
+        CHECK_INT(config->named[option->section->kind].n, 1);
+        object = config_named_find(config, option->section->kind, "partner");
+        CHECK(object != NULL);
+    }
+    option_format(option, object, value, sizeof(value));
+    CHECK_STRING(value, option->section->named ? option->example : option->preset);
+}
+
+TEST(sample, without_comment_signs_it_sets_every_option)
+{
+    size_t n, n_options = 0, n_sections = 0;
     char *text = sample(&n);
-    for (char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-        if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z') {
-            line[0] = ' ';
+    for (char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (line[0] != '#' || ((line[1] < 'a' || line[1] > 'z') && line[1] != '['))
+            continue;
+        if (line[1] == '[')
+            n_sections++;
+        else
             n_options++;
-        }
+        line[0] = ' ';
+    }
     CHECK_INT(n_options, OPTION_N);
+    CHECK_INT(n_sections, CONFIG_KIND_N);
     config = config_new_default();
     config_report_init(&report);
     CHECK_INT(config_parse(config, text, n, "sample", &report), 0);
-    for (size_t i = 0; i < OPTION_N; i++) {
-        char value[CONFIG_MAX_LINE];
-        option_format(&options[i], config, value, sizeof(value));
-        CHECK_STRING(value, options[i].preset);
-    }
+    CHECK_INT(config_check(config, "sample", &report), 0);
+    for (size_t i = 0; i < OPTION_N; i++)
+        check_sample_value(&options[i]);
     config = config_free(config);
     free(text);
 }
 
+static char *document(void (*write)(FILE *))
+{
+    char *text = NULL;
+    size_t n;
+    FILE *stream = open_memstream(&text, &n);
+    CHECK(stream != NULL);
+    write(stream);
+    CHECK_INT(fclose(stream), 0);
+    return text;
+}
+
+/* the part of a document that is about the section, with a NUL behind it */
+static char *part(const char *text, const char *head, const char *next_head)
+{
+    const char *begin = strstr(text, head);
+    CHECK(begin != NULL);
+    const char *end = strstr(begin + strlen(head), next_head);
+    char *copy = end ? strndup(begin, (size_t)(end - begin)) : strdup(begin);
+    CHECK(copy != NULL);
+    return copy;
+}
+
 TEST(sample, documents_name_every_option)
 {
-    char *man = NULL, *markdown = NULL, name[128];
-    size_t n;
-    FILE *stream = open_memstream(&man, &n);
-    sample_write_man(stream);
-    fclose(stream);
-    stream = open_memstream(&markdown, &n);
-    sample_write_markdown(stream);
-    fclose(stream);
+    char *man = document(sample_write_man), *markdown = document(sample_write_markdown);
+    char name[OPTION_NAME_SIZE], wanted[OPTION_NAME_SIZE + 16], head[64];
     for (size_t i = 0; i < OPTION_N; i++) {
-        snprintf(name, sizeof(name), "| `%s.%s` | ", options[i].section, options[i].key);
-        CHECK(strstr(markdown, name) != NULL);
-        snprintf(name, sizeof(name), ".BR %s \" = ", options[i].key);
-        CHECK(strstr(man, name) != NULL);
+        option_name(&options[i], NULL, name, sizeof(name));
+        snprintf(wanted, sizeof(wanted), "| `%s` | ", name);
+        CHECK(strstr(markdown, wanted) != NULL);
+        snprintf(head, sizeof(head),
+                 options[i].section->named ? ".SS [%s \\(dqname\\(dq]\n" : ".SS [%s]\n",
+                 options[i].section->name);
+        char *section = part(man, head, ".SS ");
+        snprintf(wanted, sizeof(wanted), ".BR %s \" = ", options[i].key);
+        CHECK(strstr(section, wanted) != NULL);
+        free(section);
     }
     free(man);
     free(markdown);

@@ -4,20 +4,45 @@
 
 #include <inttypes.h>
 
+#include "config/list.h"
 #include "config/option.h"
 
 static struct config *config;
 static char problem[OPTION_TEXT_SIZE];
 
+/* one named section of each kind, and what else an option may stand in */
+static void begin(void)
+{
+    static const char text[] = "[tls \"x\"]\n[identity \"x\"]\n";
+    struct config_report report;
+    config = config_new_default();
+    CHECK(config != NULL);
+    config_report_init(&report);
+    CHECK_INT(config_parse(config, text, strlen(text), "x.conf", &report), 0);
+}
+
+static void *object_of(const struct option *option)
+{
+    if (!option->section->named)
+        return config;
+    CHECK_INT(config->named[option->section->kind].n, 1); /* begin() must name every kind */
+    return config->named[option->section->kind].items[0].object;
+}
+
+static void *member_of(const struct option *option)
+{
+    return (char *)object_of(option) + option->offset;
+}
+
 static int read_value(const struct option *option, const char *value)
 {
     problem[0] = 0;
-    return option_read(option, value, config, problem);
+    return option_read(option, value, object_of(option), problem);
 }
 
 static int64_t number_of(const struct option *option)
 {
-    const char *at = (const char *)config + option->offset;
+    const char *at = member_of(option);
     uint32_t mode;
     int64_t number;
     if (option->type == OPTION_MODE) {
@@ -36,7 +61,8 @@ static bool is_number(const struct option *option)
 
 static bool is_text(const struct option *option)
 {
-    return option->type == OPTION_STRING || option->type == OPTION_PATH;
+    return option->type == OPTION_STRING || option->type == OPTION_PATH ||
+           option->type == OPTION_FILE;
 }
 
 static const char *write_number(const struct option *option, int64_t number)
@@ -52,8 +78,7 @@ static const char *write_number(const struct option *option, int64_t number)
 
 TEST(option, defaults_are_what_the_contract_says)
 {
-    config = config_new_default();
-    CHECK(config != NULL);
+    begin();
     CHECK_STRING(config->listen_socket, "");
     CHECK_INT(config->listen_mode, 0660);
     CHECK_STRING(config->listen_group, "tcpbroker");
@@ -85,7 +110,7 @@ TEST(option, defaults_are_what_the_contract_says)
 
 TEST(option, numbers_keep_to_their_range)
 {
-    config = config_new_default();
+    begin();
     for (size_t i = 0; i < OPTION_N; i++) {
         const struct option *option = &options[i];
         if (!is_number(option))
@@ -134,7 +159,7 @@ TEST(option, numbers_refuse_what_is_none)
                                       "8",
                                       "9",
                                       "0660x"};
-    config = config_new_default();
+    begin();
     for (size_t i = 0; i < OPTION_N; i++) {
         const struct option *option = &options[i];
         for (size_t k = 0; is_number(option) && k < sizeof(bad) / sizeof(bad[0]); k++) {
@@ -142,7 +167,7 @@ TEST(option, numbers_refuse_what_is_none)
                 option->type != OPTION_MODE)
                 continue; /* these are no octal digits, that's all */
             CHECK_INT(read_value(option, bad[k]), CONFIG_E_INVALID);
-            CHECK(strstr(problem, option->section) != NULL);
+            CHECK(strstr(problem, option->section->name) != NULL);
             CHECK(strstr(problem, option->key) != NULL);
         }
     }
@@ -154,7 +179,7 @@ TEST(option, units)
     const struct option *size = option_by_name("limits", "line");
     const struct option *duration = option_by_name("connect", "timeout");
     const struct option *number = option_by_name("limits", "requests");
-    config = config_new_default();
+    begin();
     CHECK_INT(read_value(size, "64K"), 0);
     CHECK_INT(config->limits_line, 65536);
     CHECK_INT(read_value(size, "5000"), 0);
@@ -188,9 +213,9 @@ TEST(option, booleans)
     static const char *const yes[] = {"yes", "true", "on", "1", "YES", "On"};
     static const char *const no[] = {"no", "false", "off", "0", "No"};
     static const char *const bad[] = {"", "y", "n", "2", "maybe", "yes no", "01"};
-    config = config_new_default();
+    begin();
     for (size_t i = 0; i < OPTION_N; i++) {
-        const bool *at = (const bool *)((const char *)config + options[i].offset);
+        const bool *at = member_of(&options[i]);
         if (options[i].type != OPTION_BOOL)
             continue;
         for (size_t k = 0; k < sizeof(yes) / sizeof(yes[0]); k++) {
@@ -213,7 +238,7 @@ TEST(option, booleans)
 TEST(option, words_are_the_enums)
 {
     static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
-    config = config_new_default();
+    begin();
     for (int i = 0; i < 5; i++) {
         CHECK_INT(read_value(option_by_name("log", "level"), levels[i]), 0);
         CHECK_INT(config->log_level, i);
@@ -238,7 +263,7 @@ TEST(option, words_are_the_enums)
 TEST(option, texts_keep_to_their_length)
 {
     static char text[CONFIG_MAX_LINE + 8];
-    config = config_new_default();
+    begin();
     for (size_t i = 0; i < OPTION_N; i++) {
         const struct option *option = &options[i];
         if (!is_text(option))
@@ -248,7 +273,7 @@ TEST(option, texts_keep_to_their_length)
         text[0] = '/';
         text[option->max] = 0;
         CHECK_INT(read_value(option, text), 0);
-        CHECK_STRING(*(char **)((char *)config + option->offset), text);
+        CHECK_STRING(*(char **)member_of(option), text);
         text[option->max] = 'x';
         text[option->max + 1] = 0;
         CHECK_INT(read_value(option, text), CONFIG_E_INVALID);
@@ -258,7 +283,7 @@ TEST(option, texts_keep_to_their_length)
         CHECK_INT(read_value(option, "/a # why"), CONFIG_E_INVALID);
         CHECK_INT(read_value(option, "/a ; why"), CONFIG_E_INVALID);
         CHECK_INT(read_value(option, "relative"),
-                  option->type == OPTION_PATH ? CONFIG_E_INVALID : 0);
+                  option->type == OPTION_STRING ? 0 : CONFIG_E_INVALID);
     }
     config = config_free(config);
 }
@@ -266,7 +291,7 @@ TEST(option, texts_keep_to_their_length)
 TEST(option, a_quoted_value_is_cut_between_characters)
 {
     char value[400] = "";
-    config = config_new_default();
+    begin();
     for (int i = 0; i < 100; i++)
         strcat(value, i == 0 ? "xä" : "ä");
     CHECK_INT(read_value(option_by_name("connect", "timeout"), value), CONFIG_E_INVALID);
@@ -279,44 +304,128 @@ TEST(option, a_quoted_value_is_cut_between_characters)
 TEST(option, table_is_in_order)
 {
     char text[OPTION_TEXT_SIZE];
-    config = config_new_default();
+    begin();
     for (size_t i = 0; i < OPTION_N; i++) {
         const struct option *option = &options[i];
-        CHECK(option_by_name(option->section, option->key) == option);
-        CHECK(option_section_exists(option->section));
+        const struct option_section *section = option->section;
+        CHECK(option_in(section, option->key) == option);
+        CHECK(option_section(section->name, section->named) == section);
         CHECK(option->min <= option->max);
-        CHECK((option->type == OPTION_WORD) == (option->words != NULL));
+        CHECK((option->type == OPTION_WORD || option->type == OPTION_LIST) ==
+              (option->words != NULL));
+        CHECK(option->type != OPTION_LIST || list_kind(option->words) != NULL);
         CHECK(option->doc[0] != 0 && option->doc[strlen(option->doc) - 1] == '.');
+        CHECK(section->named == (option->example != NULL));
+        CHECK((option->inherit == NULL) == (option->preset != NULL));
+        CHECK(option_index(option) < 64); /* a bit of struct config_named_item */
         /* what errors append must fit the buffer they append it in */
         option_describe(option, text, sizeof(text));
-        CHECK(strlen(text) < OPTION_TEXT_SIZE - 160);
+        CHECK(strlen(text) < OPTION_DESCRIPTION_SIZE);
         /* the default as written is the way it is written back, so documents and dumps agree */
-        option_format(option, config, text, sizeof(text));
-        CHECK_STRING(text, option->preset);
+        option_format(option, object_of(option), text, sizeof(text));
+        if (option->preset)
+            CHECK_STRING(text, option->preset);
+        if (option->example) {
+            CHECK_INT(read_value(option, option->example), 0);
+            option_format(option, object_of(option), text, sizeof(text));
+            CHECK_STRING(text, option->example);
+        }
     }
     CHECK(option_by_name("connect", "nothing") == NULL);
-    CHECK(!option_section_exists("connec"));
+    CHECK(option_by_name("tls", "pins") == NULL); /* of plain sections only */
+    CHECK(option_by_name("connec", "timeout") == NULL);
+    CHECK(option_section("connec", false) == NULL);
+    CHECK(option_section("connect", true) == NULL);
+    CHECK(option_section("identity", false) == NULL);
     config = config_free(config);
+}
+
+/* what the plain option takes the one that inherits takes too, or inheriting could fail */
+TEST(option, what_inherits_is_like_what_it_inherits_from)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < OPTION_N; i++) {
+        const struct option *option = &options[i];
+        if (!option->inherit)
+            continue;
+        const struct option *from = option_by_name(option->section->name, option->inherit);
+        CHECK(from != NULL);
+        n++;
+        if (i == OPTION_tls_profile_trust) {
+            CHECK(from == &options[OPTION_tls_system_store]);
+            continue;
+        }
+        CHECK_INT(option->type, from->type);
+        CHECK_INT(option->min, from->min);
+        CHECK_INT(option->max, from->max);
+        CHECK((option->special == NULL) == (from->special == NULL));
+        CHECK((option->words == NULL) == (from->words == NULL));
+        CHECK(!option->words || strcmp(option->words, from->words) == 0);
+    }
+    CHECK_INT(n, 5);
+}
+
+TEST(option, lists_keep_to_their_number)
+{
+    static char text[CONFIG_MAX_LINE];
+    begin();
+    for (size_t i = 0; i < OPTION_N; i++) {
+        const struct option *option = &options[i];
+        const struct config_list *list = member_of(option);
+        if (option->type != OPTION_LIST)
+            continue;
+        size_t n = 0, used = 0;
+        for (; n <= (size_t)option->max; n++) {
+            CHECK(n < 256);
+            if (strcmp(option->words, "pin") == 0)
+                used += (size_t)sprintf(text + used, "sha256:%064zx,", n);
+            else
+                used += (size_t)sprintf(text + used, "%s%zu,",
+                                        strcmp(option->words, "path") == 0 ? "/x" : "x", n);
+        }
+        text[used - 1] = 0; /* one too many */
+        CHECK_INT(read_value(option, text), CONFIG_E_INVALID);
+        CHECK(strstr(problem, "has too many items") != NULL);
+        CHECK_INT(list->n, 0); /* as before */
+        *strrchr(text, ',') = 0;
+        CHECK_INT(read_value(option, text), 0);
+        CHECK_INT(list->n, option->max);
+        CHECK_INT(read_value(option, ""), option->special ? 0 : CONFIG_E_INVALID);
+        CHECK_INT(read_value(option, ","), CONFIG_E_INVALID);
+        CHECK_INT(read_value(option, "\"x\""), CONFIG_E_INVALID);
+        CHECK_INT(read_value(option, "/x # why"), CONFIG_E_INVALID);
+    }
+    config = config_free(config);
+}
+
+static const struct option *nearest(const char *section, const char *key)
+{
+    return option_nearest(section ? option_section(section, false) : NULL, key);
 }
 
 TEST(option, nearest_names)
 {
-    CHECK(option_nearest("connect", "timeot") == option_by_name("connect", "timeout"));
-    CHECK(option_nearest("connect", "tiemout") == option_by_name("connect", "timeout"));
-    CHECK(option_nearest("connect", "Timeout") == option_by_name("connect", "timeout"));
-    CHECK(option_nearest("connect", "user-timeout") == option_by_name("connect", "user_timeout"));
-    CHECK(option_nearest("limits", "socket") == option_by_name("limits", "sockets"));
-    CHECK(option_nearest("tls", "staggr") == NULL);
-    CHECK(option_nearest(NULL, "staggr") == option_by_name("connect", "stagger"));
-    CHECK(option_nearest(NULL, "qqqqqqqqqq") == NULL);
-    CHECK(option_nearest(NULL, "") == NULL);
-    CHECK_STRING(option_nearest_section("conect"), "connect");
-    CHECK_STRING(option_nearest_section("limit"), "limits");
-    CHECK_STRING(option_nearest_section("TLS"), "tls");
-    CHECK(option_nearest_section("zzzzzz") == NULL);
+    const struct option_section *profile = option_section("tls", true);
+    CHECK(nearest("connect", "timeot") == option_by_name("connect", "timeout"));
+    CHECK(nearest("connect", "tiemout") == option_by_name("connect", "timeout"));
+    CHECK(nearest("connect", "Timeout") == option_by_name("connect", "timeout"));
+    CHECK(nearest("connect", "user-timeout") == option_by_name("connect", "user_timeout"));
+    CHECK(nearest("limits", "socket") == option_by_name("limits", "sockets"));
+    CHECK(nearest("tls", "staggr") == NULL);
+    CHECK(nearest(NULL, "staggr") == option_by_name("connect", "stagger"));
+    CHECK(nearest(NULL, "qqqqqqqqqq") == NULL);
+    CHECK(nearest(NULL, "") == NULL);
+    CHECK(nearest("tls", "min_versoin") == option_by_name("tls", "min_version"));
+    CHECK(option_nearest(profile, "min_versoin") == option_in(profile, "min_version"));
+    CHECK_STRING(option_nearest_section("conect", false)->name, "connect");
+    CHECK_STRING(option_nearest_section("limit", false)->name, "limits");
+    CHECK(option_nearest_section("TLS", false) == option_section("tls", false));
+    CHECK(option_nearest_section("TLS", true) == profile);
+    CHECK(option_nearest_section("identiyt", false) == option_section("identity", true));
+    CHECK(option_nearest_section("zzzzzz", false) == NULL);
     char longer[5000];
     memset(longer, 'a', sizeof(longer));
     longer[sizeof(longer) - 1] = 0;
-    CHECK(option_nearest(NULL, longer) == NULL);
-    CHECK(option_nearest_section(longer) == NULL);
+    CHECK(nearest(NULL, longer) == NULL);
+    CHECK(option_nearest_section(longer, false) == NULL);
 }

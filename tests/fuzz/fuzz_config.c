@@ -53,6 +53,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_data)
     for (size_t i = 0; i < report.n_errors; i++)
         must(!strpbrk(report.errors[i], "\n\r\x1b"), "errors are one line of text");
 
+    config_report_init(&report);
+    r = config_check(config, "check", &report);
+    must((r == CONFIG_E_INVALID) == (report.n_errors > 0), "a check that fails says why");
+
     /* also after errors: what is left is a valid configuration */
     size_t n_first, n_second;
     char *first = write_config(config, &n_first);

@@ -218,6 +218,24 @@ class Memory(unittest.TestCase):
         self.assertGreater(not_started, 5)
         self.assertGreater(told, 5)
 
+    def test_each_fails_once_while_the_configuration_is_read(self):
+        path = os.path.join(self.folder.name, "named.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("""[tls "a"]\ncacerts = /a\nalpn = h2 http/1.1\ncrl = /x\n[tls "b"]\nciphers = DEFAULT
+[identity "c"]\ncertificate = cred:c\nusers = alice 1001\ndestinations = *.example.com:443\n[tls]\nciphers = HIGH\n""")
+        failed = 0
+        for at in range(1, 1000):
+            done = subprocess.run([harness.daemon_path(), "--check-config", path], capture_output=True, text=True, timeout=LIMIT,
+                                  env=dict(os.environ, LD_PRELOAD=preload(), FAIL_MALLOC_AT=str(at)))
+            if done.returncode == 0:
+                break
+            self.assertEqual(done.returncode, 1, f"{at}: {done.stderr}")
+            failed += 1
+        # one for each text of the defaults and of three sections, at least
+        self.assertGreater(failed, 25)
+        self.assertLess(failed, 500)
+        self.assertIn("no errors", done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -79,10 +79,20 @@ __attribute__((visibility("default"))) void *realloc(void *old, size_t n)
     return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
 }
 
-/* inside strdup() the caller would be the C library */
+/* inside strdup() and strndup() the caller would be the C library */
 __attribute__((visibility("default"))) char *strdup(const char *text)
 {
     size_t n = strlen(text) + 1;
     char *copy = fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
     return copy ? memcpy(copy, text, n) : NULL;
+}
+
+__attribute__((visibility("default"))) char *strndup(const char *text, size_t n_text)
+{
+    size_t n = strnlen(text, n_text);
+    char *copy = fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n + 1);
+    if (!copy)
+        return NULL;
+    copy[n] = 0;
+    return memcpy(copy, text, n);
 }
