@@ -533,7 +533,12 @@ struct tcpb_tcp_connect_params {
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
     bool has_min_tls;
     int64_t min_tls;
-    /* client certificate to use; not in this version (string of 1..64 bytes) */
+    /* trust profile, a [tls "name"] of the configuration; absent: default, which is [tls]
+     * (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* client certificate to show when asked, an [identity "name"] of the configuration (string
+     * of 1..64 bytes) */
     bool has_identity;
     const char *identity;
     /* hand out the stream at once; not in this version (true or false; absent: false) */
@@ -919,7 +924,10 @@ struct tcpb_tcp_start_tls_params {
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
     bool has_min_tls;
     int64_t min_tls;
-    /* client certificate to use; not in this version (string of 1..64 bytes) */
+    /* trust profile, as in TCPConnect (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* certificate to show, as in TCPConnect; as server it must be there (string of 1..64 bytes) */
     bool has_identity;
     const char *identity;
     /* deadline for the handshake; absent: that of Session.Set, else connect.timeout

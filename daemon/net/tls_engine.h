@@ -1,16 +1,18 @@
 #pragma once
 /*
- * tls_engine: one TLS client session on a connected, non-blocking socket: an SSL, with every call
- * classified. It does not wait and knows no loop.
+ * tls_engine: one TLS session, as client or as server, on a connected, non-blocking socket: an SSL,
+ * with every call classified. It does not wait and knows no loop.
  *
  * SIGPIPE must be ignored by the process: OpenSSL writes with write(2).
  *
  * Threads:   one at a time; it may move between calls, with everything it has buffered.
- * Ownership: the fd is borrowed; the trust snapshot is needed by tls_engine_new() only.
+ * Ownership: the fd is borrowed; the trust snapshot and what the request points to are needed until
+ * the handshake is over.
  * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
  * tells why and nothing more must be called but tls_engine_free().
  */
 #include "net/error.h"
+#include "net/identity.h"
 #include "net/stream.h"
 #include "net/trust.h"
 
@@ -19,13 +21,18 @@ enum {
     TLS_E_WANT_WRITE,    /* … writable */
     TLS_E_END,           /* close_notify was received */
     TLS_E_FAILED,
+    TLS_E_IDENTITY, /* from tls_engine_new(): the security level does not allow the identity */
 };
 
 struct tls_request {
-    const char *server_name; /* name or address; may be "" when verify is false */
-    bool verify, min_tls13;
-    const unsigned char *alpn; /* wire form */
-    size_t n_alpn;
+    bool server;    /* we are the server; server_name has no meaning then */
+    bool verify;    /* the server's chain and name; as server: ask for a client's chain */
+    bool anonymous; /* as server, verify: a client without a certificate is fine, too */
+    bool min_tls13;
+    const char *server_name;         /* name or address; may be "" when verify is false */
+    const unsigned char *alpn;       /* wire form; to offer, or as server to choose from */
+    size_t n_alpn;                   /* 0: what the trust profile says */
+    const struct identity *identity; /* to show; NULL: none; a server must have one */
 };
 
 /* Whether a server name may be used for verification and SNI: an address, or what host names are

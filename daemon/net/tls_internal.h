@@ -12,6 +12,7 @@
 struct tls_engine {
     SSL *ssl;
     bool verify;
+    bool server;
     bool drained;       /* the last read found nothing complete */
     bool write_blocked; /* a record is half sent */
     bool notified;      /* close_notify is out */
@@ -19,9 +20,15 @@ struct tls_engine {
     bool failed;
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
+    const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
+    unsigned n_alpn;
 };
 
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
+/* Is a key of the chain pinned, or nothing pinned at all? */
+bool trust_chain_pinned(const struct trust *trust, const STACK_OF(X509) * chain);
+/* Show this identity. Returns 0, or -EINVAL: the profile's security level does not allow it. */
+NODISCARD int identity_present(const struct identity *identity, SSL *ssl);
 
 /* RFC 2253 text of a distinguished name, ASCII with escapes, cut where it does not fit. */
 void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
@@ -42,7 +49,12 @@ NODISCARD int tls_name_parse(struct tls_name *ret_name, const char *server_name,
 /* What the certificate is for, "a.example, *.b.example, 192.0.2.1", as far as it fits. */
 void tls_certificate_names(const X509 *certificate, char *buffer, size_t n_buffer);
 
-/* ---- verification: callbacks for OpenSSL ---- */
+/* ---- callbacks for OpenSSL ---- */
 
-int tls_verify_chain(X509_STORE_CTX *store, void *unused);
+/* A server chooses among what the client offers (RFC 7301 section 3.2). */
+int tls_choose_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_n_chosen,
+                    const unsigned char *offered, unsigned n_offered, void *unused);
+
+/* trust: the struct trust of the context */
+int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);

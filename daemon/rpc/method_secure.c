@@ -10,6 +10,7 @@
 #include "net/tls_engine.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/secure.h"
 #include "util/log.h"
 
 /* As in TCPConnect: the dial thread keeps the deadline, this is for one that is too busy. */
@@ -130,6 +131,25 @@ static bool read_name(struct request *request, struct dial *dial)
     return false;
 }
 
+static bool read_identity(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    const struct socket *socket = request->socket;
+    const struct address *remote = socket_remote(socket);
+    struct fault fault;
+    /* an accepted socket has no hostname: whom it is said to speak to is all there is */
+    const struct credentials_use use = {
+        .host = socket->hostname ? socket->hostname : dial->server_name,
+        .server_name = params->has_server_name ? params->server_name : NULL,
+        .port = remote ? address_port(remote) : 0,
+        .verify = params->verify,
+    };
+    if (!params->has_identity || secure_identity(request, params->identity, &use, dial, &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
 static bool prepare(struct request *request, struct dial *dial)
 {
     const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
@@ -139,16 +159,10 @@ static bool prepare(struct request *request, struct dial *dial)
     dial->secure = true;
     dial->verify = params->verify;
     dial->min_tls13 = params->min_tls == 1;
-    if (params->has_identity) {
-        fault_param(&fault, "TCPStartTLS", "identity",
-                    "no identity: client certificates are not in this version");
-        request_fail(request, &fault);
+    if (!read_name(request, dial) || !read_identity(request, dial) ||
+        !secure_profile(request, params->has_profile, params->profile, dial) ||
+        (params->has_alpn && !secure_alpn(request, &params->alpn, dial)))
         return false;
-    }
-    if (!read_name(request, dial) ||
-        (params->has_alpn && !method_read_alpn(request, &params->alpn, dial)))
-        return false;
-    dial->trust = trust_ref(request->client->io->snapshot->trust);
     struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
     unusable.trust = trust_state(dial->trust, &words);
     if (!params->verify || unusable.trust == NET_TRUST_OK)
