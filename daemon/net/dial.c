@@ -172,7 +172,7 @@ static void start_handshake(struct job *job)
         .n_alpn = dial->n_alpn,
         .identity = dial->identity,
     };
-    int r = tls_engine_new(&job->connection->tls, dial->trust, &request, job->connection->fd);
+    int r = tls_engine_new(job->connection, dial->trust, &request);
     if (r == 0)
         r = watch_new(&job->watch, job->dialer->loop, job->connection->fd, on_handshake_event, job);
     if (r == TLS_E_IDENTITY) {

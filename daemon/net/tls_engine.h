@@ -6,10 +6,10 @@
  * SIGPIPE must be ignored by the process: OpenSSL writes with write(2).
  *
  * Threads:   one at a time; it may move between calls, with everything it has buffered.
- * Ownership: the fd is borrowed; the trust snapshot and what the request points to are needed until
- * the handshake is over.
- * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
- * tells why and nothing more must be called but tls_engine_free().
+ * Ownership: the connection owns it and the fd; the trust snapshot and what the request points to
+ * are needed until the handshake is over. Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new()
+ * -EINVAL. After TLS_E_FAILED *ret_error tells why and nothing more must be called but
+ * tls_engine_free().
  */
 #include "net/error.h"
 #include "net/identity.h"
@@ -40,8 +40,9 @@ struct tls_request {
  * UTF-8 are converted (IDNA 2008). Returns NULL, or why not. */
 const char *tls_server_name_fault(const char *server_name, bool verify);
 
-NODISCARD int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
-                             const struct tls_request *request, int fd);
+/* The new engine is in connection->tls; takes connection->ahead. */
+NODISCARD int tls_engine_new(struct connection *connection, struct trust *trust,
+                             const struct tls_request *request);
 struct tls_engine *tls_engine_free(struct tls_engine *engine);
 
 /* Returns 0 when it is complete (and verified, if that was asked for). */

@@ -18,6 +18,7 @@ struct tls_engine {
     bool notified;      /* close_notify is out */
     bool end_waits;     /* close_notify was found behind data */
     bool failed;
+    bool ahead;                     /* the handshake reads by tls_ahead_set() */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
@@ -35,6 +36,9 @@ void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
 /* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
  * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
 void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno);
+
+/* Read those bytes first, then the socket; takes *bytes. Returns 0 or -ENOMEM. */
+NODISCARD int tls_ahead_set(SSL *ssl, int fd, char **bytes, size_t n);
 
 /* ---- names ---- */
 

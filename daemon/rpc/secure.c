@@ -91,3 +91,41 @@ bool secure_identity(const struct request *request, const char *identity,
     dial->identity = identity_ref(found);
     return true;
 }
+
+bool secure_trust_usable(struct request *request, const struct dial *dial)
+{
+    const char *words = NULL;
+    struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
+    struct fault fault;
+
+    unusable.trust = trust_state(dial->trust, &words);
+    if (!dial->verify || unusable.trust == NET_TRUST_OK)
+        return true;
+    snprintf(unusable.library, sizeof(unusable.library), "%s", words);
+    fault_net(&fault, &unusable, request_name(request));
+    request_fail(request, &fault);
+    return false;
+}
+
+bool secure_as_server(struct request *request, const struct secure_server *server,
+                      struct dial *dial)
+{
+    static const struct credentials_use serving = {.host = NULL};
+    struct fault fault;
+
+    dial->secure = dial->server = true;
+    dial->min_tls13 = server->min_tls13;
+    dial->verify = server->client_certificate > 0;
+    dial->anonymous = server->client_certificate == 1;
+    if (!server->has_identity)
+        return fail_param(request, "identity",
+                          "the name of a section [identity \"name\"] of the broker's "
+                          "configuration: a server must have a certificate");
+    if (!secure_identity(request, server->identity, &serving, dial, &fault)) {
+        request_fail(request, &fault);
+        return false;
+    }
+    return secure_profile(request, server->has_profile, server->profile, dial) &&
+           (!server->alpn || secure_alpn(request, server->alpn, dial)) &&
+           secure_trust_usable(request, dial);
+}
