@@ -252,7 +252,8 @@ void method_tcp_accept(struct request *request)
     if (!request_socket(request, params->socket))
         return;
     request->op.job = NULL;
-    if (params->secure && !make_job(request))
+    if (params->secure ? !make_job(request)
+                       : !secure_unnamed(request, params->has_profile, params->has_identity))
         return;
     request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
     int r = socket_accept(request->socket, &request->op.accept);

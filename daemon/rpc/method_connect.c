@@ -131,7 +131,9 @@ static bool prepare(struct request *request, const struct target *target, struct
         request_fail(request, &fault);
         return false;
     }
-    return !params->secure || prepare_tls(request, target, dial);
+    if (!params->secure)
+        return secure_unnamed(request, params->has_profile, params->has_identity);
+    return prepare_tls(request, target, dial);
 }
 
 /* ---- the way back

@@ -11,6 +11,13 @@ static bool fail_param(struct request *request, const char *param, const char *e
     return false;
 }
 
+bool secure_unnamed(struct request *request, bool has_profile, bool has_identity)
+{
+    return (!has_profile && !has_identity) ||
+           fail_param(request, has_identity ? "identity" : "profile",
+                      "nothing, or secure true with it");
+}
+
 bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
 {
     const struct credentials *credentials = &request->client->io->snapshot->credentials;

@@ -8,6 +8,8 @@
 #include "rpc/credentials.h"
 #include "rpc/request.h"
 
+/* Without TLS a profile or an identity would be passed over: whoever names one expects more. */
+NODISCARD bool secure_unnamed(struct request *request, bool has_profile, bool has_identity);
 /* A member `profile` as dial->trust. */
 NODISCARD bool secure_profile(struct request *request, bool given, const char *profile,
                               struct dial *dial);

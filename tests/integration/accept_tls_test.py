@@ -254,6 +254,13 @@ users = {os.getuid()}
         self.assertIn("security level", message)
         self.assertIn("weak", message)
 
+    def test_named_without_secure(self):
+        number, _ = self.listening()
+        for member in ("identity", "profile"):
+            for method, params in (("TCPAccept", {"socket": number}), ("TCPConnect", {"hostname": "localhost", "port": 1})):
+                error = self.client.error(method, params | {member: "server"})
+                self.assertEqual(self.check_error(error, -32602, "INVALID_PARAMS")["param"], member)
+
     # ---- peers that do not play along ----
 
     def sockets(self):
