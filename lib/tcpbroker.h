@@ -541,7 +541,8 @@ struct tcpb_tcp_connect_params {
      * of 1..64 bytes) */
     bool has_identity;
     const char *identity;
-    /* hand out the stream at once; not in this version (true or false; absent: false) */
+    /* hand out the byte stream at once, as TCPAttach does; a plain connection then has no
+     * number (true or false; absent: false) */
     bool has_attach;
     bool attach;
     /* the thread that will own the socket (string of 1..64 bytes or an integer) */
@@ -551,7 +552,8 @@ struct tcpb_tcp_connect_params {
 
 struct tcpb_tcp_connect_result {
     char unused_;
-    /* the socket's number */
+    /* the socket's number; absent when direct */
+    bool has_socket;
     int64_t socket;
     /* the peer's address */
     const char *remote_address;
@@ -566,6 +568,12 @@ struct tcpb_tcp_connect_result {
     /* secure only */
     bool has_tls;
     struct tcpb_tls_facts tls;
+    /* with attach: descriptors that come with this line */
+    bool has_fds;
+    int64_t fds;
+    /* with attach: as in TCPAttach */
+    bool has_direct;
+    bool direct;
 };
 
 /* TCPSend: send text or bytes */
@@ -914,7 +922,7 @@ struct tcpb_tcp_ping_result {
     const char *address;
 };
 
-/* TCPAttach (not in this version): hand out the byte stream as a file descriptor */
+/* TCPAttach: hand out the byte stream as a file descriptor */
 struct tcpb_tcp_attach_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -1120,6 +1128,8 @@ struct tcpb_broker_stats_result {
     int64_t connects_failed;
     /* of these, by their deadline */
     int64_t connects_timed_out;
+    /* streams handed out by TCPAttach, or TCPConnect with attach */
+    int64_t attached;
     /* connections given out by TCPAccept */
     int64_t accepts;
     /* TLS handshakes completed */
@@ -1378,6 +1388,11 @@ int tcpb_tcp_addr2name(struct tcpb *broker, const struct tcpb_tcp_addr2name_para
 int tcpb_tcp_ping(struct tcpb *broker, const struct tcpb_tcp_ping_params *params,
                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_ping_result **ret_result,
                   struct tcpb_error *error);
+
+/* TCPAttach: hand out the byte stream as a file descriptor. */
+int tcpb_tcp_attach(struct tcpb *broker, const struct tcpb_tcp_attach_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_attach_result **ret_result,
+                    struct tcpb_error *error);
 
 /* TCPStartTLS: turn a plain socket into TLS. */
 int tcpb_tcp_start_tls(struct tcpb *broker, const struct tcpb_tcp_start_tls_params *params,

@@ -25,6 +25,8 @@ enum socket_outcome socket_export(struct socket *socket)
         return SOCKET_E_BUSY;
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
+    case SOCKET_ATTACHED:
+        return SOCKET_E_ATTACHED;
     default:
         break;
     }
@@ -123,6 +125,8 @@ enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role
         return SOCKET_E_BUSY;
     case SOCKET_OPEN:
         break;
+    case SOCKET_ATTACHED:
+        return SOCKET_E_ATTACHED;
     default:
         return SOCKET_E_NOT_CONNECTED;
     }

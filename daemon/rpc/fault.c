@@ -390,6 +390,12 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
                   "encoding \"base64\"",
                   what, number);
         break;
+    case SOCKET_E_ATTACHED:
+        fault_set(fault, WIRE_ATTACHED,
+                  "%s: the bytes of socket %u go by the file descriptor that TCPAttach has given "
+                  "out; use that, and close it",
+                  what, number);
+        return;
     case SOCKET_E_NO_MEMORY:
         fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
         return;

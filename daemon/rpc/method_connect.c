@@ -115,10 +115,8 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->secure = params->secure;
     dial->verify = params->verify;
     dial->min_tls13 = params->min_tls == 1;
-    if (params->attach) {
-        fail_param(request, "attach", "false: handing out the stream is not in this version");
+    if (params->attach && !method_can_attach(request))
         return false;
-    }
     if (params->has_local_address && address_parse(&dial->local, params->local_address, 0)) {
         fail_param(request, "local_address", "an IPv4 or IPv6 address of this host");
         return false;
@@ -205,11 +203,35 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
                     socket->number, socket->hostname);
 }
 
+static void answer_attached(struct request *request, struct proto_tcp_connect_result *result)
+{
+    struct fault fault;
+    char what[384];
+    int fd;
+
+    int r = method_attach(request, request->socket, &fd, &result->direct);
+    if (r) {
+        describe(request, what, sizeof(what));
+        if (r > 0)
+            fault_outcome(&fault, (enum socket_outcome)r, request->socket, what);
+        else
+            fault_errno(&fault, STAGE_BROKER, -r, what);
+        fail_connect(request, &fault);
+        return;
+    }
+    result->has_fds = result->has_direct = true;
+    result->fds = 1;
+    result->has_socket = !result->direct;
+    job_done(request);
+    request_answer_fd(request, result, fd);
+}
+
 static void answer_connect(struct request *request, const struct dial *dial)
 {
     struct socket *socket = request->socket;
     char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
     struct proto_tcp_connect_result result = {
+        .has_socket = true,
         .socket = socket->number,
         .remote_address = address_text(stream_remote(socket->stream), remote, sizeof(remote)),
         .remote_port = address_port(stream_remote(socket->stream)),
@@ -230,6 +252,10 @@ static void answer_connect(struct request *request, const struct dial *dial)
     }
     stats_count(connects_ok);
     log_open(socket, &result);
+    if (request->params.tcp_connect.attach) {
+        answer_attached(request, &result);
+        return;
+    }
     job_done(request);
     request_answer(request, &result);
 }

@@ -105,21 +105,14 @@ class Examples(TestCase):
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]
         part = README.split("## What works", 1)[1].split("\n## ", 1)[0]
-        told, missing = part.split("\nNot yet", 1)
         pattern = r"\b(?:TCP[A-Z]\w+|(?:Broker|Session|rpc)\.\w+)"
-        self.assertEqual(sorted(set(re.findall(pattern, told))), sorted(works))
-        missing = set(re.findall(pattern, missing)) - {"Broker.Hello", "TCPConnect"}
-        self.assertEqual(set(works) & missing, set())
-        for method in missing:
-            self.assertEqual(self.client.error(method).code, -32601, method)
+        self.assertEqual(sorted(set(re.findall(pattern, part))), sorted(works))
         table = subprocess.run([os.path.join(BUILD, "proto", "proto_tables"), "methods"], capture_output=True, text=True,
                                check=True).stdout
-        self.assertEqual(missing | set(works), set(re.findall(r"^### (\S+)", table, re.M)))
-        error = self.client.error("TCPConnect", {"hostname": "localhost", "port": PLAIN_PORT, "attach": True})
-        self.assertEqual((error.code, error.data["param"]), (-32602, "attach"))
+        self.assertEqual(set(works), set(re.findall(r"^### (\S+)", table, re.M)))
 
     def test_the_version(self):
-        self.assertIn(f"works in version {self.client.call('Broker.Hello')['version']},", README)
+        self.assertIn(f"works in version {self.client.call('Broker.Hello')['version']}\n", README)
 
 
 class Documents(unittest.TestCase):
