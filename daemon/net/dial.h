@@ -16,6 +16,7 @@
 #include "net/error.h"
 #include "net/stream.h"
 #include "net/tcp_options.h"
+#include "net/tls_chain.h"
 #include "net/trust.h"
 
 struct dialers;
@@ -39,6 +40,7 @@ struct dial {
     struct address local; /* connect from here; n_bytes 0: any */
     int64_t deadline_us;  /* on loop_clock_us() */
     bool secure, verify, min_tls13;
+    bool explain; /* bring the chain along; tls_engine.h says what else it means */
     char
         server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */
     unsigned char alpn[256]; /* wire form: length-prefixed names (RFC 7301 section 3.1) */
@@ -52,6 +54,7 @@ struct dial {
     /* what came of it */
     struct connection *connection; /* owned; taken by the receiver */
     struct net_error error;
+    struct tls_chain *chain; /* explain: owned; NULL: the server has shown none */
     int64_t connect_us, handshake_us;
     int64_t resolve_us; /* the poster's: how long the look-up took */
     /* inside */
