@@ -3,8 +3,8 @@
  * broker that connects, so what is seen is what its clients get: its resolver, its trust, its
  * policy.
  *
- * With TLS 1.3 a server may object to the client after the client's handshake is done: then it is
- * asked to end, and what it says is heard.
+ * With TLS 1.3 a server may object to the client after the client's handshake is done: it is given
+ * time to do so.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #include "proto/json.h"
 #include "proto/writer.h"
 
-enum { DEPTH_MAX = 31, ALPN_MAX = 16, END_MS = 1000, END_RECEIVES = 16 };
+enum { DEPTH_MAX = 31, ALPN_MAX = 16, HEAR_MS = 300, END_MS = 1000 };
 
 /* ---- asking ---- */
 
@@ -253,33 +253,50 @@ void check_names(const struct proto_certificate *certificate, size_t n_most, cha
 
 /* ---- the end of the connection ---- */
 
-/* Let the server end TLS 1.3, and hear what it has to say. Returns true when it has objected, with
- * *said filled. */
-static bool server_objects(struct tcpb *broker, int64_t socket, struct exchange *said)
+/* Wait for what the server says. Returns true when it has objected, with *said filled; else
+ * *ret_silent: it has said nothing at all. */
+static bool hear(struct tcpb *broker, int64_t socket, int64_t timeout_ms, struct exchange *said,
+                 bool *ret_silent)
 {
-    struct proto_tcp_close_params close = {.socket = socket, .has_option = true, .option = 1};
     struct proto_tcp_receive_params receive = {.socket = socket,
                                                .has_timeout_ms = true,
-                                               .timeout_ms = END_MS,
+                                               .timeout_ms = timeout_ms,
                                                .has_encoding = true,
                                                .encoding = 1 /* base64 */};
+    struct proto_tcp_receive_result result;
     struct tcpb_error error;
-    int r = exchange(broker, METHOD_TCP_CLOSE, &close, said, NULL, &error);
+    int r = exchange(broker, METHOD_TCP_RECEIVE, &receive, said, &result, &error);
 
+    *ret_silent = r == 0 && said->failed && said->error.code == TCPB_E_ETIMEDOUT;
+    if (r == 0 && said->failed && said->error_full.has_data && said->error_full.data.has_tls &&
+        said->error_full.data.tls.has_alert)
+        return true;
     exchange_deinit(said);
-    for (int i = 0; r == 0 && i < END_RECEIVES; i++) {
-        struct proto_tcp_receive_result result;
-        r = exchange(broker, METHOD_TCP_RECEIVE, &receive, said, &result, &error);
-        if (r == 0 && said->failed && said->error_full.has_data && said->error_full.data.has_tls &&
-            said->error_full.data.tls.has_alert)
-            return true;
-        bool more = r == 0 && !said->failed && !(result.has_closed && result.closed);
-        exchange_deinit(said);
-        if (!more)
-            break;
-    }
     *said = (struct exchange){.tree = NULL};
     return false;
+}
+
+/* The server's last word on TLS 1.3, after the handshake. What it sends of its own accord, or its
+ * end, means that it is content; when it is silent it may be far away or busy, or wait for us: our
+ * close_notify makes it speak. (Not at once: what it has closed already answers that with a reset,
+ * and its alert may be lost.) */
+static bool server_objects(struct tcpb *broker, const struct proto_tcp_connect_result *result,
+                           struct exchange *said)
+{
+    struct proto_tcp_close_params close = {
+        .socket = result->socket, .has_option = true, .option = 1};
+    struct exchange answer;
+    struct tcpb_error error;
+    bool silent;
+    int64_t wait_ms = HEAR_MS + 2 * (result->timing_us.handshake / 1000);
+
+    if (hear(broker, result->socket, wait_ms < END_MS ? wait_ms : END_MS, said, &silent))
+        return true;
+    if (!silent)
+        return false;
+    int r = exchange(broker, METHOD_TCP_CLOSE, &close, &answer, NULL, &error);
+    exchange_deinit(&answer);
+    return r == 0 && hear(broker, result->socket, END_MS, said, &silent);
 }
 
 static void end_connection(struct tcpb *broker, int64_t socket)
@@ -356,7 +373,7 @@ static int conclude(const struct cli *cli, struct tcpb *broker, struct check *ch
     } else {
         look_at_result(check, result);
         if (result->has_tls && strcmp(result->tls.version, "TLSv1.3") == 0 &&
-            server_objects(broker, result->socket, &said)) {
+            server_objects(broker, result, &said)) {
             look_at_error(check, &said.error_full);
             check->status = EXIT_TLS;
         }
