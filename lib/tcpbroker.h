@@ -995,6 +995,9 @@ struct tcpb_tcp_start_tls_params {
      * (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* tell the chain of certificates, also when it fails (true or false; absent: false) */
+    bool has_explain;
+    bool explain;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;

@@ -81,24 +81,19 @@ static struct proto_objects certificates(const struct explain *explain)
                                   .n_items = explain->chain->n_certificates};
 }
 
-void explain_result(struct explain *explain, const struct net_error *error,
-                    struct proto_tcp_connect_result *result)
+void explain_tls(const struct explain *explain, const struct net_error *error,
+                 struct proto_tls_facts *facts)
 {
-    result->has_addresses = true;
-    result->addresses =
-        (struct proto_strings){.items = explain->addresses, .n_items = explain->n_addresses};
-    result->has_attempts = true;
-    result->attempts = explain_attempts(error, &explain->attempts);
-    if (!result->has_tls || !explain->chain)
+    if (!explain->chain)
         return;
-    result->tls.has_chain = true;
-    result->tls.chain = certificates(explain);
-    result->tls.has_chain_more = explain->chain->n_more > 0;
-    result->tls.chain_more = explain->chain->n_more;
+    facts->has_chain = true;
+    facts->chain = certificates(explain);
+    facts->has_chain_more = explain->chain->n_more > 0;
+    facts->chain_more = explain->chain->n_more;
     if (error->verify_code == 0)
         return;
-    result->tls.has_refusal = true;
-    result->tls.refusal = (struct proto_tls_failure){
+    facts->has_refusal = true;
+    facts->refusal = (struct proto_tls_failure){
         .has_verify_code = true,
         .verify_code = error->verify_code,
         .has_verify_text = true,
@@ -110,6 +105,18 @@ void explain_result(struct explain *explain, const struct net_error *error,
         .has_issuer = error->issuer[0] != '\0',
         .issuer = error->issuer,
     };
+}
+
+void explain_result(struct explain *explain, const struct net_error *error,
+                    struct proto_tcp_connect_result *result)
+{
+    result->has_addresses = true;
+    result->addresses =
+        (struct proto_strings){.items = explain->addresses, .n_items = explain->n_addresses};
+    result->has_attempts = true;
+    result->attempts = explain_attempts(error, &explain->attempts);
+    if (result->has_tls)
+        explain_tls(explain, error, &result->tls);
 }
 
 void explain_failure(struct explain *explain, struct proto_error_data *data)

@@ -35,6 +35,8 @@ struct explain *explain_new(const struct dial *dial);
 struct explain *explain_free(struct explain *explain); /* NULL is fine; returns NULL */
 
 /* Fill the members that only an explanation has; error: the dial's. */
+void explain_tls(const struct explain *explain, const struct net_error *error,
+                 struct proto_tls_facts *facts);
 void explain_result(struct explain *explain, const struct net_error *error,
                     struct proto_tcp_connect_result *result);
 void explain_failure(struct explain *explain, struct proto_error_data *data);

@@ -434,6 +434,17 @@ class Checks(TestCase):
             data = self.client.error("TCPConnect", hostname="localhost", port=server.port, secure=True).data
             self.assertEqual((set(data) | set(data["tls"])) & more, {"attempts"})
 
+    def test_explain_of_start_tls(self):
+        for certificate, verify in (("good", True), ("expired", True), ("expired", False)):
+            with servers.Server(tls=servers.tls_context(certificate)) as server:
+                number = self.client.connect(server.port, "localhost")
+                answer = self.client.answer(self.client.send("TCPStartTLS", socket=number, verify=verify, explain=True))
+                tls = answer["error"]["data"]["tls"] if "error" in answer else answer["result"]["tls"]
+                self.assertEqual("error" in answer, certificate == "expired" and verify)
+                self.assertEqual([one["subject"] for one in tls["chain"]], ["CN=localhost", "CN=tcpbroker test CA"])
+                self.assertEqual(tls.get("refusal", {}).get("verify_code"), None if verify else 10)
+                self.client.call("TCPClose", [number, 2])
+
     def test_explain_needs_no_tls_and_no_look_up(self):
         with servers.Server() as server:
             result = self.client.call("TCPConnect", hostname="127.0.0.1", port=server.port, explain=True)
