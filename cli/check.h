@@ -1,8 +1,8 @@
 #pragma once
 /*
  * check: what the broker has told about one attempt to connect (TCPConnect with explain), and what
- * it means for somebody who wants the connection to work. check.c asks, check_advice.c judges,
- * check_print.c shows.
+ * it means for somebody who wants the connection to work. check.c asks, check_advice.c and
+ * check_verify.c judge, check_print.c shows.
  *
  * Threads:   the main thread.
  * Ownership: everything points into the decoded answers and argv, which check.c keeps.
@@ -45,6 +45,16 @@ struct check {
 
 /* Fill the findings. */
 void check_advise(struct check *check);
+/* Of them: what verification has found wrong (check->failure); certificates that expire soon. */
+void check_verify(struct check *check, bool is_error);
+void check_expiry(struct check *check);
+/* One more, to be filled with these. */
+struct check_finding *check_add(struct check *check, bool is_error);
+__attribute__((format(printf, 2, 3))) void check_what(struct check_finding *finding,
+                                                      const char *format, ...);
+__attribute__((format(printf, 2, 3))) void check_remedy(struct check_finding *finding,
+                                                        const char *format, ...);
+
 /* For people, on standard output. */
 void check_print(const struct check *check);
 

@@ -1,13 +1,14 @@
 /*
- * check_advice: what is wrong, and what would mend it.
+ * check_advice: what is wrong, and what would mend it. What is wrong with certificates:
+ * check_verify.c.
  */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "cli/check.h"
+#include "proto/json.h"
 
-static struct check_finding *add(struct check *check, bool is_error)
+struct check_finding *check_add(struct check *check, bool is_error)
 {
     static struct check_finding lost;
     if (check->n_findings == CHECK_FINDINGS_MAX)
@@ -18,237 +19,31 @@ static struct check_finding *add(struct check *check, bool is_error)
     return finding;
 }
 
-__attribute__((format(printf, 2, 3))) static void what(struct check_finding *finding,
-                                                       const char *format, ...)
+/* What does not fit is cut off, but not inside a character. */
+__attribute__((format(printf, 2, 0))) static void fill(char text[CHECK_TEXT_MAX],
+                                                       const char *format, va_list list)
+{
+    size_t valid;
+    bool incomplete;
+    vsnprintf(text, CHECK_TEXT_MAX, format, list);
+    if (!json_utf8_valid(text, strlen(text), &valid, &incomplete))
+        text[valid] = '\0';
+}
+
+void check_what(struct check_finding *finding, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    vsnprintf(finding->what, sizeof(finding->what), format, list);
+    fill(finding->what, format, list);
     va_end(list);
 }
 
-__attribute__((format(printf, 2, 3))) static void remedy(struct check_finding *finding,
-                                                         const char *format, ...)
+void check_remedy(struct check_finding *finding, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    vsnprintf(finding->remedy, sizeof(finding->remedy), format, list);
+    fill(finding->remedy, format, list);
     va_end(list);
-}
-
-/* ---- certificates ---- */
-
-/* A certificate that verification has found fault with. */
-struct culprit {
-    bool server; /* it is the server's own */
-    const char *subject, *issuer;
-    const struct proto_certificate *certificate; /* NULL: not told */
-    char who[320];                               /* to begin a sentence with */
-};
-
-static struct culprit culprit_of(const struct check *check)
-{
-    const struct proto_tls_failure *failure = check->failure;
-    struct culprit culprit = {
-        .server = failure->depth == 0,
-        .subject = failure->has_subject && *failure->subject ? failure->subject : "(no subject)",
-        .issuer = failure->has_issuer && *failure->issuer ? failure->issuer : "(no name)",
-        .certificate = check_certificate(check, failure->depth),
-    };
-    if (culprit.server)
-        snprintf(culprit.who, sizeof(culprit.who), "the server's certificate");
-    else
-        snprintf(culprit.who, sizeof(culprit.who), "the CA certificate %s", culprit.subject);
-    return culprit;
-}
-
-/* Has the server sent anything that its own certificate was issued by? */
-static bool sends_a_chain(const struct check *check)
-{
-    const struct proto_certificate *above = check_certificate(check, 1);
-    return above && above->sent;
-}
-
-static void advise_issuer(const struct check *check, const struct culprit *culprit,
-                          struct check_finding *finding)
-{
-    what(finding, "the issuer of %s is not known here: %s", culprit->who, culprit->issuer);
-    if (!culprit->server || sends_a_chain(check))
-        remedy(finding,
-               "if it can be trusted, get the certificate of %s from who runs that CA, put it into "
-               "the broker's cacerts folder and run: tcpbroker reload. If it is there, it is no "
-               "root: the server must also send what links it to its root",
-               culprit->issuer);
-    else
-        remedy(finding,
-               "the server sends nothing but its own certificate. If %s is a root CA that can be "
-               "trusted, put its certificate into the broker's cacerts folder and run: tcpbroker "
-               "reload. If it is an intermediate CA, tell who runs the server to configure the "
-               "whole chain (\"full chain\")",
-               culprit->issuer);
-}
-
-static void advise_self_signed(const struct culprit *culprit, struct check_finding *finding)
-{
-    const char *sha256 = culprit->certificate ? culprit->certificate->sha256 : "";
-
-    if (culprit->server)
-        what(finding, "the server's certificate is self-signed: nobody vouches for it");
-    else
-        what(finding, "the root CA that the server has sent is not known here: %s",
-             culprit->subject);
-    remedy(finding,
-           "ask who runs the %s for its SHA-256; if that is %s, put the certificate into the "
-           "broker's cacerts folder and run: tcpbroker reload",
-           culprit->server ? "server" : "CA", sha256);
-}
-
-static void advise_dates(const struct check *check, const struct culprit *culprit,
-                         struct check_finding *finding)
-{
-    const struct proto_certificate *certificate = culprit->certificate;
-    bool early = check->failure->verify_code == 9;
-    char days[64] = "", now[32] = "";
-    struct tm tm;
-
-    if (gmtime_r(&check->now, &tm))
-        (void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    const char *edge = !certificate ? "" : early ? certificate->not_before : certificate->not_after;
-    if (check_time(edge) != -1)
-        check_days(check, check_time(edge), days, sizeof(days));
-    what(finding, "%s %s %s%s%s", culprit->who,
-         early ? "is not valid before" : "has expired:", edge, *days ? ", " : "", days);
-    remedy(finding,
-           "is the clock of this host right? It says %s. If so, tell who runs the %s to %s", now,
-           culprit->server ? "server" : "CA",
-           early ? "use the certificate when it is valid" : "renew the certificate");
-}
-
-static void advise_name(const struct check *check, const struct culprit *culprit,
-                        struct check_finding *finding)
-{
-    char names[512] = "";
-
-    if (culprit->certificate)
-        check_names(culprit->certificate, 8, names, sizeof(names));
-    if (*names)
-        what(finding, "the server's certificate is not for %s, it is for %s", check->name, names);
-    else
-        what(finding,
-             "the server's certificate is not for %s: it has no name at all (subjectAltName; the "
-             "common name does not count)",
-             check->name);
-    remedy(finding,
-           "%sif this is the right server: connect by a name that its certificate has, or give "
-           "one with --server-name (server_name of TCPConnect); or tell who runs it to get a "
-           "certificate for %s",
-           *names ? "" : "the certificate must be replaced; ", check->name);
-}
-
-static void advise_strength(const struct culprit *culprit, struct check_finding *finding)
-{
-    const struct proto_certificate *certificate = culprit->certificate;
-
-    what(finding, "%s is too weak (key %s, signature %s)", culprit->who,
-         certificate ? certificate->key : "unknown",
-         certificate ? certificate->signature : "unknown");
-    remedy(finding,
-           "it must be replaced by one with a key of at least 2048 bits (RSA) or 256 (EC), signed "
-           "with SHA-256 or better; tls.security_level of the broker decides what is accepted");
-}
-
-/* The rest of OpenSSL's X509_V_ERR_ numbers (x509_vfy.h, stable) that servers do meet. */
-static const struct {
-    int64_t code;
-    const char *what, *remedy; /* what: goes on after the certificate's name */
-} verdicts[] = {
-    {3, "cannot be checked: there is no revocation list of its issuer",
-     "put the current list (CRL) of the issuer where the broker reads its lists"},
-    {7, "has a signature that is wrong",
-     "it was damaged, or somebody pretends to be its issuer; do not connect until that is known"},
-    {11, "cannot be checked: the revocation list of its issuer is not valid yet",
-     "is the clock of this host right? If so, get the current list (CRL)"},
-    {12, "cannot be checked: the revocation list of its issuer is out of date",
-     "get the current list (CRL) of the issuer, then run: tcpbroker reload"},
-    {22, "is part of a chain that is too long", "the server must send a shorter chain"},
-    {23, "has been revoked by its issuer",
-     "do not connect; tell who runs the server that it needs a new certificate"},
-    {24, "is no CA's, but has issued another one",
-     "the CA's certificate needs basicConstraints CA:TRUE (or the server sends a wrong one)"},
-    {25, "stands higher in the chain than its CA may (path length)",
-     "the CA above it must be replaced, or the chain made shorter"},
-    {26, "is not meant for servers (extended key usage)",
-     "the server needs a certificate with the purpose serverAuth"},
-    {27, "is in the broker's store, but not to be trusted for servers",
-     "replace it in the store, or add the purpose there"},
-    {28, "is in the broker's store as one not to be trusted for servers",
-     "the store's owner has decided so; do not connect"},
-    {32, "may not sign certificates (key usage), but has",
-     "the CA's certificate needs the key usage keyCertSign"},
-    {34, "has a critical extension that is not known",
-     "it must be replaced by one without that extension"},
-    {47, "is for names that a CA above it may not issue for (name constraints)",
-     "the server needs a certificate of another CA"},
-    {48, "is for names that a CA above it must not issue for (name constraints)",
-     "the server needs a certificate of another CA"},
-    {79, "is no CA's, but has issued another one",
-     "the CA's certificate needs basicConstraints CA:TRUE and the key usage keyCertSign"},
-    {94, "has a key whose curve is given by parameters",
-     "it must be replaced by one with a named curve"},
-};
-
-static void advise_verdict(const struct check *check, const struct culprit *culprit,
-                           struct check_finding *finding)
-{
-    const struct proto_tls_failure *failure = check->failure;
-
-    for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
-        if (verdicts[i].code == failure->verify_code) {
-            what(finding, "%s %s", culprit->who, verdicts[i].what);
-            remedy(finding, "%s", verdicts[i].remedy);
-            return;
-        }
-    what(finding, "%s was not accepted: %s", culprit->who,
-         failure->has_verify_text ? failure->verify_text : "no reason is told");
-    remedy(finding, "it must be replaced by one that is made as RFC 5280 says");
-}
-
-static void advise_verify(struct check *check, bool is_error)
-{
-    struct check_finding *finding = add(check, is_error);
-    const struct proto_tls_failure *failure = check->failure;
-    struct culprit culprit = culprit_of(check);
-
-    switch (failure->verify_code) {
-    case 2:  /* UNABLE_TO_GET_ISSUER_CERT */
-    case 20: /* UNABLE_TO_GET_ISSUER_CERT_LOCALLY */
-    case 21: /* UNABLE_TO_VERIFY_LEAF_SIGNATURE */
-        advise_issuer(check, &culprit, finding);
-        break;
-    case 18: /* DEPTH_ZERO_SELF_SIGNED_CERT */
-    case 19: /* SELF_SIGNED_CERT_IN_CHAIN */
-        advise_self_signed(&culprit, finding);
-        break;
-    case 9:  /* CERT_NOT_YET_VALID */
-    case 10: /* CERT_HAS_EXPIRED */
-        advise_dates(check, &culprit, finding);
-        break;
-    case 62: /* HOSTNAME_MISMATCH */
-    case 64: /* IP_ADDRESS_MISMATCH */
-        advise_name(check, &culprit, finding);
-        break;
-    case 66: /* EE_KEY_TOO_SMALL */
-    case 67: /* CA_KEY_TOO_SMALL */
-    case 68: /* CA_MD_TOO_WEAK */
-        advise_strength(&culprit, finding);
-        break;
-    default:
-        advise_verdict(check, &culprit, finding);
-        break;
-    }
-    size_t n = strlen(finding->what);
-    snprintf(finding->what + n, sizeof(finding->what) - n, " (verify code %" PRId64 ", %s)",
-             failure->verify_code, failure->has_verify_text ? failure->verify_text : "no text");
 }
 
 /* ---- the handshake ---- */
@@ -288,19 +83,19 @@ static const struct {
 
 static void advise_alert(struct check *check, const char *alert)
 {
-    struct check_finding *finding = add(check, true);
+    struct check_finding *finding = check_add(check, true);
 
     for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++) {
         /* OpenSSL's words: "sslv3 alert handshake failure", "tlsv13 alert certificate required" */
         size_t n = strlen(alerts[i].words), n_alert = strlen(alert);
         if (n > n_alert || strcmp(alert + n_alert - n, alerts[i].words) != 0)
             continue;
-        what(finding, "%s (its alert: %s)", alerts[i].what, alert);
-        remedy(finding, "%s", alerts[i].remedy);
+        check_what(finding, "%s (its alert: %s)", alerts[i].what, alert);
+        check_remedy(finding, "%s", alerts[i].remedy);
         return;
     }
-    what(finding, "the server has broken TLS off (its alert: %s)", alert);
-    remedy(finding, "the server's log should tell why");
+    check_what(finding, "the server has broken TLS off (its alert: %s)", alert);
+    check_remedy(finding, "the server's log should tell why");
 }
 
 static bool mentions(const struct check *check, const char *const *words)
@@ -325,26 +120,30 @@ static void advise_handshake(struct check *check)
         advise_alert(check, check->failure->alert);
         return;
     }
-    struct check_finding *finding = add(check, true);
+    struct check_finding *finding = check_add(check, true);
     if (mentions(check, plain)) {
-        what(finding, "what answers on this port does not speak TLS");
-        remedy(finding,
-               "is the port right? Try it without --tls. Protocols with STARTTLS (SMTP, IMAP, "
-               "LDAP, PostgreSQL) begin in plain text: connect without TLS, then TCPStartTLS");
+        check_what(finding, "what answers on this port does not speak TLS");
+        check_remedy(
+            finding,
+            "is the port right? Try it without --tls. Protocols with STARTTLS (SMTP, IMAP, "
+            "LDAP, PostgreSQL) begin in plain text: connect without TLS, then TCPStartTLS");
     } else if (mentions(check, versions)) {
-        what(finding, "the server speaks only versions of TLS that are not accepted here");
-        remedy(finding, "%sit must speak TLS %s",
-               check->min_tls13 ? "without --min-tls 1.3, or: " : "",
-               check->min_tls13 ? "1.3" : "1.2 or newer (or tls.min_version asks for too much)");
+        check_what(finding, "the server speaks only versions of TLS that are not accepted here");
+        check_remedy(finding, "%sit must speak TLS %s",
+                     check->min_tls13 ? "without --min-tls 1.3, or: " : "",
+                     check->min_tls13 ? "1.3"
+                                      : "1.2 or newer (or tls.min_version asks for too much)");
     } else if (mentions(check, closed)) {
-        what(finding, "the server closed the connection during the TLS handshake");
-        remedy(finding, "does it speak TLS on this port, and does it let this host in? Its log "
-                        "should tell");
+        check_what(finding, "the server closed the connection during the TLS handshake");
+        check_remedy(finding,
+                     "does it speak TLS on this port, and does it let this host in? Its log "
+                     "should tell");
     } else {
-        what(finding, "the TLS handshake failed: %s",
-             check->failure && check->failure->has_library ? check->failure->library
-                                                           : check->error->message);
-        remedy(finding, "one side does not keep to the protocol; the server's log should tell");
+        check_what(finding, "the TLS handshake failed: %s",
+                   check->failure && check->failure->has_library ? check->failure->library
+                                                                 : check->error->message);
+        check_remedy(finding,
+                     "one side does not keep to the protocol; the server's log should tell");
     }
 }
 
@@ -352,7 +151,7 @@ static void advise_handshake(struct check *check)
 
 static const struct {
     const char *symbol, *stage; /* stage NULL: any */
-    const char *what, *remedy;
+    const char *what, *remedy;  /* NULL: the broker's sentence, which has the names */
 } causes[] = {
     {"HOST_NOT_FOUND", NULL, "there is no host of that name",
      "check the spelling. A name that was added just now may be remembered as missing for a "
@@ -383,8 +182,7 @@ static const struct {
      "does it speak TLS on this port, and does it let this host in? Its log should tell"},
     {"ECONNRESET", NULL, "the connection was reset",
      "a firewall or the server itself does not let this host in"},
-    {"EACCES", "policy", "the broker's policy does not permit it",
-     "ask who runs the broker on this host"},
+    {"EACCES", "policy", NULL, "ask who runs the broker on this host"},
     {"EACCES", NULL, "the system does not permit it", "look at the firewall rules of this host"},
     {"EADDRNOTAVAIL", NULL, "no local address or port could be used",
      "too many connections to that host at a time?"},
@@ -402,43 +200,24 @@ static const struct {
 static void advise_cause(struct check *check)
 {
     const struct proto_error_data *data = &check->error->data;
-    struct check_finding *finding = add(check, true);
+    struct check_finding *finding = check_add(check, true);
 
     for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
         if (!check->error->has_data || strcmp(causes[i].symbol, data->symbol) != 0 ||
             (causes[i].stage && strcmp(causes[i].stage, data->stage) != 0))
             continue;
-        what(finding, "%s", causes[i].what);
+        check_what(finding, "%s", causes[i].what ? causes[i].what : check->error->message);
         if (causes[i].remedy)
-            remedy(finding, "%s", causes[i].remedy);
-        else /* the broker knows the path */
-            remedy(finding, "%s; when it is mended run: tcpbroker reload", check->error->message);
+            check_remedy(finding, "%s", causes[i].remedy);
+        else
+            check_remedy(finding, "%s; when it is mended run: tcpbroker reload",
+                         check->error->message);
         return;
     }
-    what(finding, "%s", check->error->message);
+    check_what(finding, "%s", check->error->message);
 }
 
 /* ---- what works, but not well ---- */
-
-static void warn_of_dates(struct check *check)
-{
-    const struct proto_certificate *certificate = check->chain.items;
-
-    for (size_t i = 0; i < check->chain.n_items; i++, certificate++) {
-        time_t until = check_time(certificate->not_after);
-        char days[64];
-        if (!certificate->has_depth || until == -1 || until < check->now ||
-            until - check->now >= (time_t)CHECK_WARN_DAYS * 86400)
-            continue;
-        struct check_finding *finding = add(check, false);
-        check_days(check, until, days, sizeof(days));
-        if (certificate->depth == 0)
-            what(finding, "the server's certificate expires %s", days);
-        else
-            what(finding, "the CA certificate %s expires %s", certificate->subject, days);
-        remedy(finding, "it must be renewed, at %s the latest", certificate->not_after);
-    }
-}
 
 static void warn_of_addresses(struct check *check)
 {
@@ -447,12 +226,13 @@ static void warn_of_addresses(struct check *check)
     for (size_t i = 0; i < check->attempts.n_items; i++, attempt++) {
         if (strcmp(attempt->error, "connected") == 0 || strcmp(attempt->error, "pending") == 0)
             continue;
-        struct check_finding *finding = add(check, false);
-        what(finding, "the address %s does not work (%s), another one does", attempt->address,
-             attempt->error);
-        remedy(finding,
-               "clients that try one address only may fail: let the server listen there, or take "
-               "the address from the name");
+        struct check_finding *finding = check_add(check, false);
+        check_what(finding, "the address %s does not work (%s), another one does", attempt->address,
+                   attempt->error);
+        check_remedy(
+            finding,
+            "clients that try one address only may fail: let the server listen there, or take "
+            "the address from the name");
     }
 }
 
@@ -464,18 +244,19 @@ void check_advise(struct check *check)
     if (check->error && connected && failure && failure->has_alert)
         advise_alert(check, failure->alert); /* the handshake was done when the server objected */
     else if (check->error && failure && failure->has_verify_code)
-        advise_verify(check, true);
+        check_verify(check, true);
     else if (check->error && check->error->code == TCPB_E_TLS_HANDSHAKE)
         advise_handshake(check);
     else if (check->error)
         advise_cause(check);
     if (check->tls && !check->verify && connected) {
-        struct check_finding *finding = add(check, false);
-        what(finding, "the certificate was not verified (--no-verify): nobody knows who answers");
+        struct check_finding *finding = check_add(check, false);
+        check_what(finding,
+                   "the certificate was not verified (--no-verify): nobody knows who answers");
         if (failure && failure->has_verify_code)
-            advise_verify(check, false);
+            check_verify(check, false);
     }
-    warn_of_dates(check);
+    check_expiry(check);
     if (connected)
         warn_of_addresses(check);
 }

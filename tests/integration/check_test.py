@@ -9,15 +9,17 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), HERE]
 
 import servers
 import x509
 from ca import certificates
+from cli_test import Failure, FakeBroker
 from harness import Daemon, TestCase, daemon_path, main, seconds
 
 COMMAND = os.environ.get("TCPBROKER") or os.path.join(os.path.dirname(daemon_path()), "..", "cli", "tcpbroker")
-OK, ERROR, USAGE, RESOLVE, CONNECT, TLS, TIMEOUT, NO_DAEMON = 0, 1, 2, 4, 5, 6, 7, 69
+OK, ERROR, USAGE, POLICY, RESOLVE, CONNECT, TLS, TIMEOUT, NO_DAEMON = 0, 1, 2, 3, 4, 5, 6, 7, 69
 OUTPUT_MAX = 64 * 1024
 
 
@@ -343,6 +345,45 @@ class Checks(TestCase):
         done = run("/nonexistent/socket", "--json", "localhost", "1")
         self.assertEqual((done.returncode, done.stdout), (NO_DAEMON, b""))
         self.assertEqual(json.loads(done.stderr)["error"]["data"]["symbol"], "NO_DAEMON")
+
+    # ---- what only other brokers, or other configurations, say ----
+
+    def told(self, status, error):
+        def connect(params):
+            self.assertEqual((params["explain"], params["secure"]), (True, True))
+            failure = Failure(error["code"], error["data"]["symbol"], error["data"]["stage"], error["message"])
+            failure.error["data"].update(error["data"])
+            raise failure
+        with FakeBroker(TCPConnect=connect) as broker:
+            done = run(broker.path, "--json", "--tls", "h", "1")
+            self.assertEqual(done.returncode, status, done.stderr)
+            text = run(broker.path, "--tls", "h", "1").stdout.decode()
+            self.assertNotRegex(text, r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+            return json.loads(done.stdout)["findings"][0]
+
+    def test_the_policy(self):
+        finding = self.told(POLICY, {"code": -10013, "message": "TCPConnect: user 5 may not use the identity x",
+                                     "data": {"symbol": "EACCES", "stage": "policy"}})
+        self.assertEqual(finding["what"], "TCPConnect: user 5 may not use the identity x")
+
+    def test_verdicts(self):
+        for code, words in ((50, "pinned"), (23, "revoked"), (3, "revocation list"), (12, "out of date"), (25, "path length"),
+                            (47, "name constraints"), (34, "critical extension"), (999, "not accepted: some words")):
+            finding = self.told(TLS, {"code": -33010, "message": "no", "data": {
+                "symbol": "TLS_VERIFY", "stage": "tls", "tls": {"verify_code": code, "verify_text": "some words", "depth": 1,
+                                                               "subject": "CN=a CA", "issuer": "CN=above"}}})
+            self.assertRegex(finding["what"], f"^the CA certificate CN=a CA .*{words}.* \\(verify code {code}, some words\\)$")
+            self.assertGreater(len(finding["remedy"]), 10)
+
+    def test_what_is_not_known_and_does_not_fit(self):
+        finding = self.told(ERROR, {"code": -99999, "message": "ü" * 2000 + "\x1b[2J", "data": {
+            "symbol": "NEW", "stage": "broker", "tls": {}}})
+        self.assertRegex(finding["what"], "^ü{500,511}$")
+        finding = self.told(TLS, {"code": -33010, "message": "no", "data": {
+            "symbol": "TLS_VERIFY", "stage": "tls", "tls": {"verify_code": 9, "depth": 0, "chain": [{
+                "subject": "\x1b]0;x\x07" * 500, "issuer": "", "not_before": "never", "not_after": "", "sha256": "",
+                "key": "", "signature": "", "self_signed": True, "sent": True, "trusted": False, "depth": 0}]}}})
+        self.assertRegex(finding["what"], "is not valid before never")
 
     # ---- whoever answers ----
 
