@@ -396,7 +396,7 @@ static int conclude(const struct cli *cli, struct tcpb *broker, struct check *ch
 static int run(struct cli *cli)
 {
     struct proto_tcp_connect_params params;
-    struct proto_tcp_connect_result result;
+    struct proto_tcp_connect_result result = {.socket = 0};
     const char *alpn_items[ALPN_MAX];
     char *alpn_text = NULL;
     struct exchange connected = {.tree = NULL};
@@ -407,8 +407,7 @@ static int run(struct cli *cli)
     if (status == EXIT_OK && tcpb_open(&broker, cli->socket, &error))
         status = talk_error(cli, &error, NULL);
     if (status == EXIT_OK) {
-        static struct check check;
-        check = (struct check){
+        struct check check = {
             .host = params.hostname,
             .port = params.port,
             .name = params.has_server_name ? params.server_name : params.hostname,
