@@ -107,6 +107,8 @@ int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_STORE_CTX *
 
     if (!chain)
         return -ENOMEM;
+    if (sk_X509_num(built) <= 0) /* refused before it was built: depths count what was sent then */
+        built = sent;
     ERR_set_mark(); /* what cannot be read of a bad certificate is no failure of the handshake */
     chain->version = SSL_get_version(ssl);
     chain->cipher = cipher ? SSL_CIPHER_get_name(cipher) : "";
