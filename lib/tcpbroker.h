@@ -402,10 +402,10 @@ struct tcpb_tls_facts {
     /* the protocol agreed by ALPN (RFC 7301) */
     bool has_alpn;
     const char *alpn;
-    /* the name sent as SNI; none for an address */
+    /* the name the client sent as SNI; none for an address */
     bool has_server_name;
     const char *server_name;
-    /* false: encrypted, but nobody knows with whom */
+    /* the peer's certificate was; false: encrypted, but nobody knows with whom */
     bool verified;
     /* true: an earlier session was resumed */
     bool resumed;
@@ -592,7 +592,12 @@ struct tcpb_tcp_connect_params {
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
     bool has_min_tls;
     int64_t min_tls;
-    /* client certificate to use; not in this version (string of 1..64 bytes) */
+    /* trust profile, a [tls "name"] of the configuration; absent: default, which is [tls]
+     * (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* client certificate to show when asked, an [identity "name"] of the configuration (string
+     * of 1..64 bytes) */
     bool has_identity;
     const char *identity;
     /* hand out the stream at once; not in this version (true or false; absent: false) */
@@ -815,6 +820,29 @@ struct tcpb_tcp_accept_params {
     /* deadline; absent: that of Session.Set, else none (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* TLS, as server: the answer comes after the handshake, which has connect.timeout (true or
+     * false; absent: false) */
+    bool has_secure;
+    bool secure;
+    /* certificate to show, an [identity "name"] of the configuration; with secure it must be
+     * there (string of 1..64 bytes) */
+    bool has_identity;
+    const char *identity;
+    /* ask the client for a certificate, and verify it by the trust profile (0 none, 1 optional,
+     * 2 required; absent: 0) */
+    bool has_client_certificate;
+    int64_t client_certificate;
+    /* trust profile, a [tls "name"] of the configuration; absent: default, which is [tls]
+     * (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* protocols to choose from by ALPN, the best first; who offers none of them is refused
+     * (list of 1..16 strings of 1..255 bytes) */
+    bool has_alpn;
+    struct tcpb_strings alpn;
+    /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
+    bool has_min_tls;
+    int64_t min_tls;
     /* the asking thread, which will own the new socket (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -832,6 +860,9 @@ struct tcpb_tcp_accept_result {
     const char *local_address;
     /* our port */
     int64_t local_port;
+    /* as in TCPConnect; with secure only */
+    bool has_tls;
+    struct tcpb_tls_facts tls;
 };
 
 /* TCPGetMyAddr: the local address of a socket or of this host */
@@ -988,9 +1019,20 @@ struct tcpb_tcp_start_tls_params {
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
     bool has_min_tls;
     int64_t min_tls;
-    /* client certificate to use; not in this version (string of 1..64 bytes) */
+    /* trust profile, as in TCPConnect (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* certificate to show, as in TCPConnect; as server it must be there (string of 1..64 bytes) */
     bool has_identity;
     const char *identity;
+    /* be the server of the handshake; verify has no meaning then, server_name must not be there
+     * (true or false; absent: false) */
+    bool has_server;
+    bool server;
+    /* as server: ask the client for a certificate, and verify it by the trust profile (0 none,
+     * 1 optional, 2 required; absent: 0) */
+    bool has_client_certificate;
+    int64_t client_certificate;
     /* deadline for the handshake; absent: that of Session.Set, else connect.timeout
      * (milliseconds 0..86400000) */
     bool has_timeout_ms;

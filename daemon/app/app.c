@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/listen.h"
+#include "app/profiles.h"
 #include "app/reload.h"
 #include "app/settings.h"
 #include "app/systemd.h"
@@ -142,7 +143,7 @@ static int make_snapshot(struct app *app, const struct app_options *options)
     if (status)
         log_error("%s", reason);
     else
-        settings_log_trust(*app->config, app->shared.snapshot);
+        profiles_log(&app->shared.snapshot->credentials);
     return status;
 }
 

@@ -12,6 +12,7 @@
  * Errors:    an exit status: 0, 1 (failure) or 2 (wrong usage or configuration); what was wrong has
  * been logged.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "config/config.h"
@@ -25,6 +26,7 @@ struct app_options {
     unsigned config_flags;
     const char *const *sets;
     size_t n_sets;
+    bool check; /* --check-config: nothing is started */
 };
 
 /* Run until SIGTERM or SIGINT. *config is replaced by a reload; it stays the caller's. */

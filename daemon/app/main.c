@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/profiles.h"
 #include "app/settings.h"
 #include "config/config.h"
 
@@ -110,6 +111,7 @@ static int load(struct arguments *arguments, struct config **ret_config)
         !arguments->check && strcmp(path, CONFIG_DEFAULT_FILE) == 0 ? CONFIG_MAY_BE_ABSENT : 0;
 
     arguments->app.config = path;
+    arguments->app.check = arguments->check != NULL;
     arguments->app.config_flags = flags;
     arguments->app.sets = arguments->sets;
     arguments->app.n_sets = arguments->n_sets;
@@ -129,9 +131,12 @@ static int load(struct arguments *arguments, struct config **ret_config)
 static int check(const struct arguments *arguments, const struct config *config)
 {
     struct rpc_snapshot *snapshot = NULL;
+    const struct credentials none = {.n_profiles = 0};
     char reason[CONFIG_ERROR_SIZE];
     int status = settings_snapshot(config, &arguments->app, 1, &snapshot, reason, sizeof(reason));
 
+    if (status == 0 && profiles_lose(&none, &snapshot->credentials, reason, sizeof(reason)))
+        fprintf(stderr, "%s: warning: %s\n", arguments->check, reason);
     if (status)
         fprintf(stderr, "%s: %s\n", arguments->check, reason);
     else

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "app/profiles.h"
 #include "app/settings.h"
 #include "app/systemd.h"
 #include "util/log.h"
@@ -60,13 +61,9 @@ static void answer(struct reload *reload, struct list *asking, uint64_t generati
 /* A store that works is not given up for one that does not. */
 static bool loses_trust(struct reload *reload)
 {
-    const char *why = NULL;
-
-    if (trust_state(reload->shared->snapshot->trust, NULL) != NET_TRUST_OK ||
-        trust_state(reload->new_snapshot->trust, &why) == NET_TRUST_OK)
+    if (!profiles_lose(&reload->shared->snapshot->credentials, &reload->new_snapshot->credentials,
+                       reload->reason, sizeof(reload->reason)))
         return false;
-    snprintf(reload->reason, sizeof(reload->reason),
-             "verified TLS connections would be refused: %s", why);
     reload->new_snapshot = rpc_snapshot_unref(reload->new_snapshot);
     return true;
 }
@@ -150,7 +147,7 @@ static void spread(struct reload *reload)
     shared->snapshot = reload->new_snapshot;
     reload->new_snapshot = NULL;
     settings_set_log(*reload->config);
-    settings_log_trust(*reload->config, shared->snapshot);
+    profiles_log(&shared->snapshot->credentials);
     reload->n_out = shared->n_ios;
     for (size_t i = 0; i < shared->n_ios; i++) {
         struct change *change = &reload->changes[i];

@@ -5,30 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/profiles.h"
 #include "app/systemd.h"
 #include "util/log.h"
-
-static int make_trust(const struct config *config, const struct app_options *options,
-                      struct trust **ret_trust, char *reason, size_t n_reason)
-{
-    char text[512] = "";
-    const struct trust_settings settings = {
-        .cacerts = config->tls_cacerts,
-        .extra = options->cacerts,
-        .n_extra = options->n_cacerts,
-        /* the default folder need not exist; one that somebody has chosen must */
-        .cacerts_optional = strcmp(config->tls_cacerts, "/etc/tcpbroker/cacerts") == 0,
-        .system_store = config->tls_system_store,
-        .min_tls13 = config->tls_min_version == CONFIG_TLS_1_3,
-        .ciphers = config->tls_ciphers,
-        .security_level = (int)config->tls_security_level,
-    };
-    int r = trust_new(ret_trust, &settings, text, sizeof(text));
-    if (r == 0)
-        return 0;
-    snprintf(reason, n_reason, "cannot set up TLS: %s", text[0] ? text : strerror(-r));
-    return r == -EINVAL ? 2 : 1;
-}
 
 int settings_snapshot(const struct config *config, const struct app_options *options,
                       uint64_t generation, struct rpc_snapshot **ret_snapshot, char *reason,
@@ -66,25 +45,13 @@ int settings_snapshot(const struct config *config, const struct app_options *opt
                 .nodelay = config->connect_nodelay},
         .nice = (int)config->threads_dial_nice,
     };
-    int status = make_trust(config, options, &snapshot->trust, reason, n_reason);
+    int status = profiles_load(&snapshot->credentials, config, options, reason, n_reason);
     if (status) {
         rpc_snapshot_unref(snapshot);
         return status;
     }
     *ret_snapshot = snapshot;
     return 0;
-}
-
-void settings_log_trust(const struct config *config, const struct rpc_snapshot *snapshot)
-{
-    const char *why;
-
-    if (trust_state(snapshot->trust, &why) != NET_TRUST_OK)
-        log_error("verified TLS connections will be refused: %s", why);
-    else
-        log_info("trusted: %s%zu certificates from folders",
-                 config->tls_system_store ? "the system's store, " : "",
-                 trust_folder_certificates(snapshot->trust));
 }
 
 bool settings_need_restart(const struct config *running, const struct config *wanted)

@@ -13,8 +13,6 @@
 int settings_snapshot(const struct config *config, const struct app_options *options,
                       uint64_t generation, struct rpc_snapshot **ret_snapshot, char *reason,
                       size_t n_reason);
-/* Log what is trusted. */
-void settings_log_trust(const struct config *config, const struct rpc_snapshot *snapshot);
 /* Does the second configuration need a restart to be wholly in force? */
 bool settings_need_restart(const struct config *running, const struct config *wanted);
 /* The level and format of the log. */

@@ -165,16 +165,26 @@ static void start_handshake(struct job *job)
 {
     struct dial *dial = job->dial;
     const struct tls_request request = {
-        .server_name = dial->server_name,
+        .server = dial->server,
         .verify = dial->verify,
+        .anonymous = dial->anonymous,
         .min_tls13 = dial->min_tls13,
         .explain = dial->explain,
+        .server_name = dial->server_name,
         .alpn = dial->alpn,
         .n_alpn = dial->n_alpn,
+        .identity = dial->identity,
     };
-    int r = tls_engine_new(&job->connection->tls, dial->trust, &request, job->connection->fd);
+    int r = tls_engine_new(job->connection, dial->trust, &request);
     if (r == 0)
         r = watch_new(&job->watch, job->dialer->loop, job->connection->fd, on_handshake_event, job);
+    if (r == TLS_E_IDENTITY) {
+        snprintf(dial->error.library, sizeof(dial->error.library),
+                 "the security level of the trust profile does not allow the identity %s: its key "
+                 "or a signature in its chain is too weak",
+                 identity_name(dial->identity));
+        r = -EINVAL;
+    }
     if (r)
         fail(dial, NET_STAGE_TLS, NET_SYSTEM, -r);
     else
@@ -233,7 +243,7 @@ static bool refuse(struct dial *dial)
         fail(dial, NET_STAGE_TLS, NET_TRUST_UNUSABLE, 0);
         return true;
     }
-    words = tls_server_name_fault(dial->server_name, dial->verify);
+    words = dial->server ? NULL : tls_server_name_fault(dial->server_name, dial->verify);
     if (words) {
         snprintf(dial->error.library, sizeof(dial->error.library), "%s", words);
         fail(dial, NET_STAGE_TLS, NET_SYSTEM, EINVAL);
@@ -325,6 +335,7 @@ struct dial *dial_free(struct dial *dial)
     free(dial->addresses);
     free(dial->chain);
     trust_unref(dial->trust);
+    identity_unref(dial->identity);
     free(dial);
     return NULL;
 }

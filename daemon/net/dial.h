@@ -14,6 +14,7 @@
  */
 #include "loop/loop.h"
 #include "net/error.h"
+#include "net/identity.h"
 #include "net/stream.h"
 #include "net/tcp_options.h"
 #include "net/tls_chain.h"
@@ -39,13 +40,15 @@ struct dial {
     int family;           /* AF_UNSPEC, AF_INET, AF_INET6: others are left out */
     struct address local; /* connect from here; n_bytes 0: any */
     int64_t deadline_us;  /* on loop_clock_us() */
-    bool secure, verify, min_tls13;
+    /* TLS, as in struct tls_request */
+    bool secure, server, verify, anonymous, min_tls13;
     bool explain; /* bring the chain along; tls_engine.h says what else it means */
     char
         server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */
-    unsigned char alpn[256]; /* wire form: length-prefixed names (RFC 7301 section 3.1) */
+    unsigned char alpn[TRUST_ALPN_MAX]; /* wire form: length-prefixed names (RFC 7301 3.1) */
     size_t n_alpn;
-    bool own_settings; /* else settings are the dialers' */
+    struct identity *identity; /* a reference, or NULL */
+    bool own_settings;         /* else settings are the dialers' */
     struct dial_settings settings;
     struct trust *trust; /* a reference; secure only */
     /* for starting TLS on a connection that is there: nothing is dialled, the addresses are not

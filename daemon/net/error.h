@@ -49,6 +49,7 @@ struct net_error {
     enum net_trust trust;
     long verify_code; /* X509_V_ERR_* */
     int verify_depth;
+    bool of_client; /* the certificate was a client's: we are the server */
     char verify_text[128];
     char subject[256];
     char issuer[256];

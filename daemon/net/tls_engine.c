@@ -29,60 +29,127 @@ static int set_name(struct tls_engine *engine, const struct tls_name *name)
     return 0;
 }
 
-static int set_alpn(struct tls_engine *engine, const unsigned char *alpn, size_t n_alpn)
+static bool alpn_sound(const unsigned char *alpn, size_t n_alpn)
 {
-    if (n_alpn == 0)
-        return 0;
     if (n_alpn > UINT16_MAX)
-        return -EINVAL;
+        return false;
     for (size_t i = 0; i < n_alpn; i += 1u + alpn[i])
         if (alpn[i] == 0 || alpn[i] >= n_alpn - i)
-            return -EINVAL;
+            return false;
+    return true;
+}
+
+static int set_alpn(struct tls_engine *engine, const struct trust *trust,
+                    const struct tls_request *request)
+{
+    const unsigned char *alpn = request->alpn;
+    size_t n_alpn = request->n_alpn;
+
+    if (n_alpn == 0)
+        alpn = trust_alpn(trust, &n_alpn);
+    if (n_alpn == 0)
+        return 0;
+    if (!alpn_sound(alpn, n_alpn))
+        return -EINVAL;
+    if (engine->server) {
+        engine->alpn = alpn;
+        engine->n_alpn = (unsigned)n_alpn;
+        return 0;
+    }
     /* unlike the rest of OpenSSL: 0 is success */
     return SSL_set_alpn_protos(engine->ssl, alpn, (unsigned)n_alpn) == 0 ? 0 : -ENOMEM;
 }
 
-static int set_up(struct tls_engine *engine, const struct tls_request *request,
-                  const struct tls_name *name, int fd)
+int tls_choose_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_n_chosen,
+                    const unsigned char *offered, unsigned n_offered, void *unused)
 {
-    SSL *ssl = engine->ssl;
+    const struct tls_engine *engine = SSL_get_app_data(ssl);
+    unsigned char *chosen = NULL;
 
-    if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
-        return -EINVAL;
-    int r = set_name(engine, name);
-    if (r == 0)
-        r = set_alpn(engine, request->alpn, request->n_alpn);
-    if (r)
-        return r;
-    SSL_set_app_data(ssl, engine);
-    SSL_set_verify(ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, tls_verify_callback);
-    if (SSL_set_fd(ssl, fd) != 1)
-        return -ENOMEM;
-    SSL_set_connect_state(ssl);
-    return 0;
+    (void)unused;
+    if (engine->n_alpn == 0)
+        return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto(&chosen, ret_n_chosen, engine->alpn, engine->n_alpn, offered,
+                              n_offered) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol */
+    *ret_chosen = chosen;
+    return SSL_TLSEXT_ERR_OK;
 }
 
-int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
-                   const struct tls_request *request, int fd)
+static int set_client(struct tls_engine *engine, const struct tls_request *request)
 {
     struct tls_name name;
     const char *fault;
     int r = tls_name_parse(&name, request->server_name, request->verify, &fault);
+
     if (r || fault)
         return r ? r : -EINVAL;
+    SSL_set_verify(engine->ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                   tls_verify_callback);
+    SSL_set_connect_state(engine->ssl);
+    return set_name(engine, &name);
+}
+
+/* Sessions are not resumed: each client shows anew who it is, and no ticket key has to be kept. */
+static int set_server(struct tls_engine *engine, const struct tls_request *request)
+{
+    SSL *ssl = engine->ssl;
+    int mode = SSL_VERIFY_NONE;
+
+    if (request->verify)
+        mode = SSL_VERIFY_PEER | (request->anonymous ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
+    SSL_set_verify(ssl, mode, tls_verify_callback);
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    SSL_set_accept_state(ssl);
+    return SSL_set_num_tickets(ssl, 0) == 1 ? 0 : -ENOMEM;
+}
+
+static int set_socket(struct tls_engine *engine, struct connection *connection)
+{
+    if (SSL_set_fd(engine->ssl, connection->fd) != 1)
+        return -ENOMEM;
+    if (!connection->ahead)
+        return 0;
+    engine->ahead = true;
+    return tls_ahead_set(engine->ssl, connection->fd, &connection->ahead, connection->n_ahead);
+}
+
+static int set_up(struct tls_engine *engine, const struct trust *trust,
+                  const struct tls_request *request, struct connection *connection)
+{
+    SSL *ssl = engine->ssl;
+
+    SSL_set_app_data(ssl, engine);
+    if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
+        return -EINVAL;
+    int r = engine->server ? set_server(engine, request) : set_client(engine, request);
+    if (r == 0)
+        r = set_alpn(engine, trust, request);
+    if (r)
+        return r;
+    if (request->identity && identity_present(request->identity, ssl))
+        return TLS_E_IDENTITY;
+    return set_socket(engine, connection);
+}
+
+int tls_engine_new(struct connection *connection, struct trust *trust,
+                   const struct tls_request *request)
+{
+    ASSERT(!connection->tls && (request->identity || !request->server));
     struct tls_engine *engine = calloc(1, sizeof(*engine));
     if (!engine)
         return -ENOMEM;
     engine->verify = request->verify;
     engine->explain = request->explain;
+    engine->server = request->server;
     engine->ssl = SSL_new(trust_context(trust));
-    r = engine->ssl ? set_up(engine, request, &name, fd) : -ENOMEM;
+    int r = engine->ssl ? set_up(engine, trust, request, connection) : -ENOMEM;
     ERR_clear_error();
     if (r) {
         tls_engine_free(engine);
         return r;
     }
-    *ret_engine = engine;
+    connection->tls = engine;
     return 0;
 }
 
@@ -154,6 +221,13 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
     engine->verify_error = ret_error;
     int r = classify(engine, SSL_do_handshake(engine->ssl), NET_STAGE_TLS, ret_error);
     engine->verify_error = NULL;
+    /* a peer's last words of a handshake answer ours, so what was read before them is used up */
+    if (r == 0 && engine->ahead && SSL_set_rfd(engine->ssl, SSL_get_wfd(engine->ssl)) != 1) {
+        engine->failed = true;
+        *ret_error =
+            (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
+        return TLS_E_FAILED;
+    }
     return r;
 }
 

@@ -1,16 +1,18 @@
 #pragma once
 /*
- * tls_engine: one TLS client session on a connected, non-blocking socket: an SSL, with every call
- * classified. It does not wait and knows no loop.
+ * tls_engine: one TLS session, as client or as server, on a connected, non-blocking socket: an SSL,
+ * with every call classified. It does not wait and knows no loop.
  *
  * SIGPIPE must be ignored by the process: OpenSSL writes with write(2).
  *
  * Threads:   one at a time; it may move between calls, with everything it has buffered.
- * Ownership: the fd is borrowed; the trust snapshot is needed by tls_engine_new() only.
- * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
- * tells why and nothing more must be called but tls_engine_free().
+ * Ownership: the connection owns it and the fd; the trust snapshot and what the request points to
+ * are needed until the handshake is over. Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new()
+ * -EINVAL. After TLS_E_FAILED *ret_error tells why and nothing more must be called but
+ * tls_engine_free().
  */
 #include "net/error.h"
+#include "net/identity.h"
 #include "net/stream.h"
 #include "net/trust.h"
 
@@ -19,16 +21,21 @@ enum {
     TLS_E_WANT_WRITE,    /* … writable */
     TLS_E_END,           /* close_notify was received */
     TLS_E_FAILED,
+    TLS_E_IDENTITY, /* from tls_engine_new(): the security level does not allow the identity */
 };
 
 struct tls_request {
-    const char *server_name; /* name or address; may be "" when verify is false */
-    bool verify, min_tls13;
+    bool server;    /* we are the server; server_name has no meaning then */
+    bool verify;    /* the server's chain and name; as server: ask for a client's chain */
+    bool anonymous; /* as server, verify: a client without a certificate is fine, too */
+    bool min_tls13;
     bool explain; /* keep the chain for tls_engine_take_chain(); verify it also when unverified, and
                      tell in the handshake's error what would have been wrong, although it succeeds.
                      Needs a full handshake: who resumes a session is shown no certificates */
-    const unsigned char *alpn; /* wire form */
-    size_t n_alpn;
+    const char *server_name;         /* name or address; may be "" when verify is false */
+    const unsigned char *alpn;       /* wire form; to offer, or as server to choose from */
+    size_t n_alpn;                   /* 0: what the trust profile says */
+    const struct identity *identity; /* to show; NULL: none; a server must have one */
 };
 
 /* Whether a server name may be used for verification and SNI: an address, or what host names are
@@ -36,8 +43,9 @@ struct tls_request {
  * UTF-8 are converted (IDNA 2008). Returns NULL, or why not. */
 const char *tls_server_name_fault(const char *server_name, bool verify);
 
-NODISCARD int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
-                             const struct tls_request *request, int fd);
+/* The new engine is in connection->tls; takes connection->ahead. */
+NODISCARD int tls_engine_new(struct connection *connection, struct trust *trust,
+                             const struct tls_request *request);
 struct tls_engine *tls_engine_free(struct tls_engine *engine);
 
 /* Returns 0 when it is complete (and verified, if that was asked for). */

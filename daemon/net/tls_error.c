@@ -38,6 +38,12 @@ static const char *hint(unsigned long code)
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_NO_PROTOCOLS_AVAILABLE:
         return "no common TLS version";
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+        return "the client sent no certificate";
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return "no common protocol (ALPN)";
+    case SSL_R_NO_SHARED_CIPHER:
+        return "no common cipher suite";
     default:
         return NULL;
     }

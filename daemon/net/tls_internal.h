@@ -15,17 +15,25 @@ struct tls_engine {
     SSL *ssl;
     bool verify;
     bool explain;
+    bool server;
     bool drained;       /* the last read found nothing complete */
     bool write_blocked; /* a record is half sent */
     bool notified;      /* close_notify is out */
     bool end_waits;     /* close_notify was found behind data */
     bool failed;
+    bool ahead;                     /* the handshake reads by tls_ahead_set() */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
-    struct tls_chain *chain;        /* explain: until it is taken */
+    const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
+    unsigned n_alpn;
+    struct tls_chain *chain; /* explain: until it is taken */
 };
 
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
+/* Is a key of the chain pinned, or nothing pinned at all? */
+bool trust_chain_pinned(const struct trust *trust, const STACK_OF(X509) * chain);
+/* Show this identity. Returns 0, or -EINVAL: the profile's security level does not allow it. */
+NODISCARD int identity_present(const struct identity *identity, SSL *ssl);
 
 /* RFC 2253 text of a distinguished name, ASCII with escapes, cut where it does not fit. */
 void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
@@ -37,6 +45,9 @@ void tls_alpn_text(const SSL *ssl, char *text, size_t n_text);
 /* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
  * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
 void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno);
+
+/* Read those bytes first, then the socket; takes *bytes. Returns 0 or -ENOMEM. */
+NODISCARD int tls_ahead_set(SSL *ssl, int fd, char **bytes, size_t n);
 
 /* ---- names ---- */
 
@@ -53,9 +64,14 @@ void tls_certificate_names(const X509 *certificate, char *buffer, size_t n_buffe
 /* One of them, printable ASCII without blanks. Returns false for a kind that no server has. */
 bool tls_general_name_text(const GENERAL_NAME *name, char *text, size_t n_text);
 
-/* ---- verification: callbacks for OpenSSL ---- */
+/* ---- callbacks for OpenSSL ---- */
 
-int tls_verify_chain(X509_STORE_CTX *store, void *unused);
+/* A server chooses among what the client offers (RFC 7301 section 3.2). */
+int tls_choose_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_n_chosen,
+                    const unsigned char *offered, unsigned n_offered, void *unused);
+
+/* trust: the struct trust of the context */
+int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);
 /* What was verified, well or not. */
 NODISCARD int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_STORE_CTX *store);

@@ -5,7 +5,8 @@
  *   server has shown more than one certificate for the same CA (cross-signed, renewed), the others
  *   are tried, and then those of the server before those of the store;
  * - policies, where a CA requires them;
- * - the last second of a validity.
+ * - the last second of a validity;
+ * - pinned keys.
  */
 #include "net/tls_internal.h"
 
@@ -44,6 +45,7 @@ int tls_verify_callback(int ok, X509_STORE_CTX *store)
 
 struct search {
     X509_STORE_CTX *given;
+    const struct trust *trust;
     STACK_OF(X509) * untrusted; /* the given one's */
     int n_untrusted;
     uint32_t tries[TRIES_MAX]; /* each a set of untrusted certificates to leave out */
@@ -148,7 +150,8 @@ static void try_without(struct search *search, uint32_t left_out, bool trusted_f
         if (i >= search->n_untrusted || !is_left_out(left_out, i))
             complete = sk_X509_push(untrusted, sk_X509_value(search->untrusted, i)) > 0;
     X509_STORE_CTX *store = complete ? new_try(search, untrusted, trusted_first) : NULL;
-    if (store && X509_verify_cert(store) > 0)
+    if (store && X509_verify_cert(store) > 0 &&
+        trust_chain_pinned(search->trust, X509_STORE_CTX_get0_chain(store)))
         search->found = X509_STORE_CTX_get1_chain(store);
     else if (store)
         add_tries(search, store, left_out);
@@ -156,9 +159,10 @@ static void try_without(struct search *search, uint32_t left_out, bool trusted_f
     sk_X509_free(untrusted);
 }
 
-static bool find_other_way(X509_STORE_CTX *given)
+static bool find_other_way(X509_STORE_CTX *given, const struct trust *trust)
 {
-    struct search search = {.given = given, .untrusted = X509_STORE_CTX_get0_untrusted(given)};
+    struct search search = {
+        .given = given, .trust = trust, .untrusted = X509_STORE_CTX_get0_untrusted(given)};
     int n = sk_X509_num(search.untrusted);
 
     search.n_untrusted = n < 0 ? 0 : n < UNTRUSTED_MAX ? n : UNTRUSTED_MAX;
@@ -230,7 +234,10 @@ static void tell(struct tls_engine *engine, X509_STORE_CTX *store)
     error->verify_code = code == X509_V_OK ? X509_V_ERR_UNSPECIFIED : code;
     error->verify_depth = X509_STORE_CTX_get_error_depth(store);
     snprintf(error->verify_text, sizeof(error->verify_text), "%s",
-             X509_verify_cert_error_string(error->verify_code));
+             code == X509_V_ERR_APPLICATION_VERIFICATION
+                 ? "no key of its chain is pinned by the trust profile"
+                 : X509_verify_cert_error_string(error->verify_code));
+    error->of_client = engine->server;
     if (certificate) {
         tls_name_text(X509_get_subject_name(certificate), error->subject, sizeof(error->subject));
         tls_name_text(X509_get_issuer_name(certificate), error->issuer, sizeof(error->issuer));
@@ -239,15 +246,27 @@ static void tell(struct tls_engine *engine, X509_STORE_CTX *store)
     }
 }
 
-int tls_verify_chain(X509_STORE_CTX *store, void *unused)
+/* A chain that is good in itself, but has none of the keys that are pinned. */
+static bool has_pinned_key(X509_STORE_CTX *store, const struct trust *trust)
+{
+    if (trust_chain_pinned(trust, X509_STORE_CTX_get0_chain(store)))
+        return true;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    X509_STORE_CTX_set_error_depth(store, 0);
+    X509_STORE_CTX_set_current_cert(store, X509_STORE_CTX_get0_cert(store));
+    return false;
+}
+
+int tls_verify_chain(X509_STORE_CTX *store, void *trust)
 {
     struct tls_engine *engine = engine_of(store);
 
-    (void)unused;
     if (!engine->verify && !engine->explain)
         return 1; /* nobody asked */
     ERR_set_mark();
-    bool verified = policies_sound(store) && (X509_verify_cert(store) > 0 || find_other_way(store));
+    bool verified =
+        policies_sound(store) && ((X509_verify_cert(store) > 0 && has_pinned_key(store, trust)) ||
+                                  find_other_way(store, trust));
     bool accepted = verified || !engine->verify;
     if (accepted)
         ERR_pop_to_mark(); /* what failed on the way is no failure of the handshake */

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * trust: what certificates are verified against, as an immutable snapshot: one SSL_CTX built once
- * (15 ms with the system's store) and shared by all connections of its profile.
+ * trust: a trust profile: what certificates are verified against and what TLS is spoken, as an
+ * immutable snapshot: one SSL_CTX built once (15 ms with the system's store) and shared by all
+ * connections of its profile.
  *
  * Threads:   trust_new() on any thread (it reads files: at start or on a worker, never on an io
  * thread); a snapshot is immutable and counted atomically, so any thread may hold it. Ownership:
@@ -11,10 +12,17 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "net/error.h"
 
 struct trust;
+
+/* Which certificates of a chain must be covered by a revocation list and not be revoked by it
+ * (RFC 5280 section 6.3). */
+enum trust_crl_check { TRUST_CRL_OFF, TRUST_CRL_LEAF, TRUST_CRL_CHAIN };
+
+enum { TRUST_PIN_SIZE = 32 }; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4) */
 
 struct trust_settings {
     const char *cacerts;      /* folder; every PEM file in it is trusted; NULL or "": none */
@@ -25,7 +33,16 @@ struct trust_settings {
     bool min_tls13;        /* TLS 1.3 only; else 1.2 and newer */
     const char *ciphers;   /* OpenSSL cipher list for TLS 1.2; NULL or "": the library's */
     int security_level;    /* SSL_CTX_set_security_level(3) */
+    enum trust_crl_check crl_check;
+    const char *const *crls; /* PEM files with revocation lists, or folders of such files; each must
+                                be usable; n_crls 0: nothing is checked */
+    size_t n_crls;
+    const uint8_t (*pins)[TRUST_PIN_SIZE]; /* one of them must be a key of the verified chain */
+    size_t n_pins;                         /* 0: any key will do */
+    const unsigned char *alpn; /* offered when a request names none; wire form (RFC 7301 3.1) */
+    size_t n_alpn;             /* at most TRUST_ALPN_MAX */
 };
+enum { TRUST_ALPN_MAX = 256 };
 
 NODISCARD int trust_new(struct trust **ret_trust, const struct trust_settings *settings,
                         char *error_text, size_t n_error_text);
@@ -35,5 +52,10 @@ struct trust *trust_unref(struct trust *trust);
 /* NET_TRUST_OK, or why nothing can be verified; *ret_text (may be NULL) says it in words with the
  * path. */
 enum net_trust trust_state(const struct trust *trust, const char **ret_text);
+/* What is offered when a request names nothing. */
+const unsigned char *trust_alpn(const struct trust *trust, size_t *ret_n);
+bool trust_uses_system(const struct trust *trust);
 /* How many certificates came from the folders (the system's are not counted). */
 size_t trust_folder_certificates(const struct trust *trust);
+/* How many revocation lists are heeded. */
+size_t trust_crls(const struct trust *trust);

@@ -43,8 +43,6 @@ struct proto_tls_facts method_tls_facts(const struct tls_facts *facts);
 
 /* The word of a member `family` as AF_UNSPEC, AF_INET, AF_INET6. */
 int method_family(int64_t word);
-/* A member `alpn` into a dial; false: the request was answered. */
-bool method_read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial);
 /* Make the request's job and send a look-up out, with the deadline that the request names (given),
  * its session has, or the configuration. Takes lookup (NULL: no memory for it); false: the
  * request was answered. */

@@ -12,6 +12,7 @@
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/secure.h"
 #include "util/log.h"
 
 /* The dial thread keeps the deadline to the millisecond and tells what it was doing; should it be
@@ -72,21 +73,35 @@ static void read_target(const struct proto_tcp_connect_params *params, struct ta
         ret_target->literal.n_bytes = 0;
 }
 
-bool method_read_alpn(struct request *request, const struct proto_strings *alpn, struct dial *dial)
+/* port 0: not known yet. Returns true, or false with *ret_fault. */
+static bool read_identity(const struct request *request, uint16_t port, struct dial *dial,
+                          struct fault *ret_fault)
 {
-    for (size_t i = 0; i < alpn->n_items; i++) {
-        size_t n = strlen(alpn->items[i]);
-        if (n == 0 || n > 255 || dial->n_alpn + 1 + n > sizeof(dial->alpn)) {
-            fail_param(
-                request, "alpn",
-                "protocol names of 1..255 bytes, at most 256 bytes in all with one more for each");
-            return false;
-        }
-        dial->alpn[dial->n_alpn++] = (unsigned char)n;
-        memcpy(dial->alpn + dial->n_alpn, alpn->items[i], n);
-        dial->n_alpn += n;
-    }
-    return true;
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    const struct credentials_use use = {
+        .host = params->hostname,
+        .server_name = params->has_server_name ? params->server_name : NULL,
+        .port = port,
+        .verify = params->verify,
+    };
+    return !params->secure || !params->has_identity ||
+           secure_identity(request, params->identity, &use, dial, ret_fault);
+}
+
+static bool prepare_tls(struct request *request, const struct target *target, struct dial *dial)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    struct fault fault;
+
+    snprintf(dial->server_name, sizeof(dial->server_name), "%s",
+             params->has_server_name ? params->server_name : target->host);
+    if (!secure_profile(request, params->has_profile, params->profile, dial) ||
+        (params->has_alpn && !secure_alpn(request, &params->alpn, dial)))
+        return false;
+    if (read_identity(request, target->port, dial, &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
 }
 
 /* All that does not depend on the look-up. Returns false when the request was answered. */
@@ -102,10 +117,6 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->verify = params->verify;
     dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
-    if (params->has_identity) {
-        fail_param(request, "identity", "no identity: client certificates are not in this version");
-        return false;
-    }
     if (params->attach) {
         fail_param(request, "attach", "false: handing out the stream is not in this version");
         return false;
@@ -123,11 +134,8 @@ static bool prepare(struct request *request, const struct target *target, struct
         return false;
     }
     if (!params->secure)
-        return true;
-    dial->trust = trust_ref(snapshot->trust);
-    snprintf(dial->server_name, sizeof(dial->server_name), "%s",
-             params->has_server_name ? params->server_name : target->host);
-    return !params->has_alpn || method_read_alpn(request, &params->alpn, dial);
+        return secure_unnamed(request, params->has_profile, params->has_identity);
+    return prepare_tls(request, target, dial);
 }
 
 /* ---- the way back
@@ -306,7 +314,11 @@ static void on_lookup(struct request *request, struct lookup *lookup)
     dial->resolve_us = lookup->took_us;
     lookup->addresses = NULL;
     lookup_free(lookup);
-    start_dial(request);
+    /* the port of a service is known only now */
+    if (!read_identity(request, address_port(&dial->addresses[0]), dial, &fault))
+        fail_connect(request, &fault);
+    else
+        start_dial(request);
 }
 
 static void start_lookup(struct request *request, const struct target *target)

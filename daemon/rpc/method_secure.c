@@ -11,6 +11,7 @@
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/secure.h"
 #include "util/log.h"
 
 /* As in TCPConnect: the dial thread keeps the deadline, this is for one that is too busy. */
@@ -62,7 +63,7 @@ static void on_dial(struct request *request, struct dial *dial)
     if (explain)
         explain_tls(explain, &dial->error, &result.tls);
     stats_count(handshakes_ok);
-    if (!tls->verified) {
+    if (!tls->verified && !dial->server) {
         stats_count(tls_unverified);
         log_warning("socket %u: the peer's certificate was not verified (verify: false)",
                     socket->number);
@@ -112,6 +113,13 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
     fail_handshake(request, &fault);
 }
 
+static void fail_param(struct request *request, const char *param, const char *expected)
+{
+    struct fault fault;
+    fault_param(&fault, request_name(request), param, expected);
+    request_fail(request, &fault);
+}
+
 /* Whom to speak to; false: the request was answered. */
 static bool read_name(struct request *request, struct dial *dial)
 {
@@ -136,34 +144,60 @@ static bool read_name(struct request *request, struct dial *dial)
     return false;
 }
 
-static bool prepare(struct request *request, struct dial *dial)
+static bool read_identity(struct request *request, struct dial *dial)
 {
     const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
-    const char *words = NULL;
+    const struct socket *socket = request->socket;
+    const struct address *remote = socket_remote(socket);
     struct fault fault;
+    /* an accepted socket has no hostname: whom it is said to speak to is all there is */
+    const struct credentials_use use = {
+        .host = socket->hostname ? socket->hostname : dial->server_name,
+        .server_name = params->has_server_name ? params->server_name : NULL,
+        .port = remote ? address_port(remote) : 0,
+        .verify = params->verify,
+    };
+    if (!params->has_identity || secure_identity(request, params->identity, &use, dial, &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
+static bool prepare_client(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
 
     dial->secure = true;
     dial->verify = params->verify;
     dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
-    if (params->has_identity) {
-        fault_param(&fault, "TCPStartTLS", "identity",
-                    "no identity: client certificates are not in this version");
-        request_fail(request, &fault);
+    if (params->client_certificate) {
+        fail_param(request, "client_certificate", "none, but with server true");
         return false;
     }
-    if (!read_name(request, dial) ||
-        (params->has_alpn && !method_read_alpn(request, &params->alpn, dial)))
+    return read_name(request, dial) && read_identity(request, dial) &&
+           secure_profile(request, params->has_profile, params->profile, dial) &&
+           (!params->has_alpn || secure_alpn(request, &params->alpn, dial)) &&
+           secure_trust_usable(request, dial);
+}
+
+static bool prepare_server(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    const struct secure_server server = {
+        .has_identity = params->has_identity,
+        .identity = params->identity,
+        .client_certificate = params->client_certificate,
+        .has_profile = params->has_profile,
+        .profile = params->profile,
+        .alpn = params->has_alpn ? &params->alpn : NULL,
+        .min_tls13 = params->min_tls == 1,
+    };
+    if (params->has_server_name) {
+        fail_param(request, "server_name", "nothing with server true: clients have no such name");
         return false;
-    dial->trust = trust_ref(request->client->io->snapshot->trust);
-    struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
-    unusable.trust = trust_state(dial->trust, &words);
-    if (!params->verify || unusable.trust == NET_TRUST_OK)
-        return true;
-    snprintf(unusable.library, sizeof(unusable.library), "%s", words);
-    fault_net(&fault, &unusable, "TCPStartTLS");
-    request_fail(request, &fault);
-    return false;
+    }
+    return secure_as_server(request, &server, dial);
 }
 
 void method_tcp_start_tls(struct request *request)
@@ -180,7 +214,7 @@ void method_tcp_start_tls(struct request *request)
         return;
     }
     struct dial *dial = calloc(1, sizeof(*dial));
-    if (dial && !prepare(request, dial)) {
+    if (dial && !(params->server ? prepare_server(request, dial) : prepare_client(request, dial))) {
         dial_free(dial);
         return;
     }
@@ -193,7 +227,8 @@ void method_tcp_start_tls(struct request *request)
     struct job *job = request->op.job;
     request->op.secure.on_done = on_closing;
     enum socket_outcome outcome =
-        socket_secure(request->socket, &request->op.secure, &dial->upgrade);
+        socket_secure(request->socket, params->server ? SOCKET_SECURE_SERVER : SOCKET_SECURE_CLIENT,
+                      &request->op.secure, &dial->upgrade);
     if (outcome != SOCKET_OK) {
         dial_free(dial);
         job_done(request);

@@ -44,10 +44,10 @@ struct request {
         struct socket_send send;
         struct socket_receive receive;
         struct socket_close close;
-        struct socket_accept accept;
         struct {
             struct job *job; /* rpc/job.h */
             union {
+                struct socket_accept accept;
                 struct socket_secure secure;
                 struct socket_hold hold;
             };

@@ -11,7 +11,7 @@
 #include "broker/table.h"
 #include "net/dial.h"
 #include "net/resolver.h"
-#include "net/trust.h"
+#include "rpc/credentials.h"
 
 struct rpc_settings {
     size_t line, nesting, requests, unread_answers, held_bytes;
@@ -31,7 +31,7 @@ struct rpc_snapshot {
     uint64_t generation; /* from 1 */
     struct rpc_settings settings;
     struct dial_settings dial;
-    struct trust *trust; /* a reference */
+    struct credentials credentials;
 };
 
 struct rpc_snapshot *rpc_snapshot_ref(struct rpc_snapshot *snapshot);

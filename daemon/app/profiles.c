@@ -1,0 +1,371 @@
+#include "app/profiles.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config/value.h"
+#include "net/hostname.h"
+#include "util/log.h"
+
+enum { EXPIRES_SOON_DAYS = 14, SECONDS_OF_A_DAY = 86400 };
+
+static int fail_memory(char *reason, size_t n_reason)
+{
+    snprintf(reason, n_reason, "out of memory");
+    return 1;
+}
+
+/* ---- trust profiles ---- */
+
+/* What differs between [tls] and a [tls "name"]. */
+struct source {
+    const char *name, *cacerts;
+    bool system_store, min_tls13;
+    const char *ciphers;
+    int security_level;
+    const struct config_list *crl;
+    int crl_check;
+    const struct config_list *alpn, *pins; /* NULL: none */
+};
+
+static bool is_default_folder(const char *path)
+{
+    return strcmp(path, "/etc/tcpbroker/cacerts") == 0;
+}
+
+static int read_pins(const struct config_list *pins, uint8_t (**ret_pins)[TRUST_PIN_SIZE])
+{
+    if (!pins || pins->n == 0)
+        return 0;
+    *ret_pins = calloc(pins->n, sizeof(**ret_pins));
+    if (!*ret_pins)
+        return -ENOMEM;
+    for (size_t i = 0; i < pins->n; i++)
+        if (config_read_pin(pins->items[i], (*ret_pins)[i]))
+            return -EINVAL; /* the configuration has been checked */
+    return 0;
+}
+
+static int read_alpn(const struct config_list *alpn, unsigned char *wire, size_t *ret_n)
+{
+    *ret_n = 0;
+    for (size_t i = 0; alpn && i < alpn->n; i++) {
+        size_t n = strlen(alpn->items[i]);
+        if (n == 0 || n > 255 || *ret_n + 1 + n > TRUST_ALPN_MAX)
+            return -EINVAL;
+        wire[(*ret_n)++] = (unsigned char)n;
+        memcpy(wire + *ret_n, alpn->items[i], n);
+        *ret_n += n;
+    }
+    return 0;
+}
+
+static int make_trust(const struct source *source, const struct app_options *options,
+                      struct trust **ret_trust, char *text, size_t n_text)
+{
+    static const enum trust_crl_check checks[] = {[CONFIG_CRL_OFF] = TRUST_CRL_OFF,
+                                                  [CONFIG_CRL_LEAF] = TRUST_CRL_LEAF,
+                                                  [CONFIG_CRL_CHAIN] = TRUST_CRL_CHAIN};
+    unsigned char alpn[TRUST_ALPN_MAX];
+    uint8_t(*pins)[TRUST_PIN_SIZE] = NULL;
+    struct trust_settings settings = {
+        .cacerts = source->cacerts,
+        .extra = options ? options->cacerts : NULL,
+        .n_extra = options ? options->n_cacerts : 0,
+        /* the default folder need not exist; one that somebody has chosen must */
+        .cacerts_optional = is_default_folder(source->cacerts),
+        .system_store = source->system_store,
+        .min_tls13 = source->min_tls13,
+        .ciphers = source->ciphers,
+        .security_level = source->security_level,
+        .crl_check = checks[source->crl_check],
+        .crls = (const char *const *)source->crl->items,
+        .n_crls = source->crl->n,
+        .n_pins = source->pins ? source->pins->n : 0,
+        .alpn = alpn,
+    };
+    int r = read_pins(source->pins, &pins);
+    settings.pins = (const uint8_t(*)[TRUST_PIN_SIZE])pins;
+    if (r == 0) {
+        r = read_alpn(source->alpn, alpn, &settings.n_alpn);
+        if (r)
+            snprintf(text, n_text, "alpn has more than %d bytes", TRUST_ALPN_MAX);
+    }
+    if (r == 0)
+        r = trust_new(ret_trust, &settings, text, n_text);
+    free(pins);
+    return r;
+}
+
+/* options: of the default profile; its folders are beside its own. */
+static int add_profile(struct credentials *credentials, const struct source *source,
+                       const struct app_options *options, char *reason, size_t n_reason)
+{
+    struct credentials_profile *profile = &credentials->profiles[credentials->n_profiles];
+    char text[512] = "";
+
+    profile->name = strdup(source->name);
+    if (!profile->name)
+        return fail_memory(reason, n_reason);
+    credentials->n_profiles++;
+    int r = make_trust(source, options, &profile->trust, text, sizeof(text));
+    if (r == 0)
+        return 0;
+    if (options)
+        snprintf(reason, n_reason, "cannot set up TLS: %s", text[0] ? text : strerror(-r));
+    else
+        snprintf(reason, n_reason, "[tls \"%s\"]: cannot set up TLS: %s", source->name,
+                 text[0] ? text : strerror(-r));
+    return r == -EINVAL ? 2 : 1;
+}
+
+static int load_profiles(struct credentials *credentials, const struct config *config,
+                         const struct app_options *options, char *reason, size_t n_reason)
+{
+    const struct source plain = {
+        .name = "default",
+        .cacerts = config->tls_cacerts,
+        .system_store = config->tls_system_store,
+        .min_tls13 = config->tls_min_version == CONFIG_TLS_1_3,
+        .ciphers = config->tls_ciphers,
+        .security_level = (int)config->tls_security_level,
+        .crl = &config->tls_crl,
+        .crl_check = config->tls_crl_check,
+    };
+    credentials->profiles = calloc(1 + CONFIG_MAX_NAMED, sizeof(*credentials->profiles));
+    if (!credentials->profiles)
+        return fail_memory(reason, n_reason);
+    int status = add_profile(credentials, &plain, options, reason, n_reason);
+    const struct config_tls_profile *profile;
+    for (size_t i = 0; status == 0 && (profile = config_tls_profile_at(config, i)); i++) {
+        const struct source named = {
+            .name = profile->name,
+            .cacerts = profile->trust == CONFIG_TRUST_SYSTEM ? "" : profile->cacerts,
+            .system_store = profile->trust != CONFIG_TRUST_FOLDER,
+            .min_tls13 = profile->min_version == CONFIG_TLS_1_3,
+            .ciphers = profile->ciphers,
+            .security_level = (int)profile->security_level,
+            .crl = &profile->crl,
+            .crl_check = profile->crl_check,
+            .alpn = &profile->alpn,
+            .pins = &profile->pins,
+        };
+        status = add_profile(credentials, &named, NULL, reason, n_reason);
+    }
+    return status;
+}
+
+/* ---- identities ---- */
+
+/* getpwnam_r(3) and getgrnam_r(3) alike: *ret_known, and the number. Returns 0 or -ENOMEM. */
+static int find_user(const char *name, uint32_t *ret_id, bool *ret_known)
+{
+    char buffer[16384];
+    struct passwd entry, *found = NULL;
+
+    if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) == ENOMEM)
+        return -ENOMEM;
+    *ret_known = found != NULL;
+    *ret_id = found ? found->pw_uid : 0;
+    return 0;
+}
+
+static int find_group(const char *name, uint32_t *ret_id, bool *ret_known)
+{
+    size_t n_buffer = 262144; /* of a group with very many members */
+    struct group entry, *found = NULL;
+
+    char *buffer = malloc(n_buffer);
+    if (!buffer)
+        return -ENOMEM;
+    int r = getgrnam_r(name, &entry, buffer, n_buffer, &found);
+    *ret_known = found != NULL;
+    *ret_id = found ? found->gr_gid : 0;
+    free(buffer);
+    return r == ENOMEM ? -ENOMEM : 0;
+}
+
+/* Numbers of the users or groups of a list. Whom the system does not know is nobody: passed over,
+ * with a line in the log. */
+static int read_ids(const struct config_list *list, const char *identity, const char *kind,
+                    int (*find)(const char *name, uint32_t *ret_id, bool *ret_known),
+                    uint32_t **ret_ids, size_t *ret_n)
+{
+    if (list->n == 0)
+        return 0;
+    *ret_ids = calloc(list->n, sizeof(**ret_ids));
+    if (!*ret_ids)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->n; i++) {
+        bool known = false;
+        uint32_t id;
+        if (config_read_id(list->items[i], &known, &id))
+            return -EINVAL; /* the configuration has been checked */
+        int r = known ? 0 : find(list->items[i], &id, &known);
+        if (r)
+            return r;
+        if (known)
+            (*ret_ids)[(*ret_n)++] = id;
+        else
+            log_warning("[identity \"%s\"]: there is no %s %s here; it is passed over", identity,
+                        kind, list->items[i]);
+    }
+    return 0;
+}
+
+static int read_destination(const char *text, struct credentials_destination *ret_destination)
+{
+    struct config_destination destination;
+
+    if (config_read_destination(text, &destination))
+        return -EINVAL; /* the configuration has been checked */
+    ret_destination->below = destination.below;
+    ret_destination->port = destination.port;
+    if (destination.is_address) {
+        int r = address_parse(&ret_destination->address, destination.host, 0);
+        address_unmap(&ret_destination->address);
+        return r ? -EINVAL : 0;
+    }
+    int r = hostname_wire(destination.host, ret_destination->host);
+    size_t n = r ? 0 : strlen(ret_destination->host);
+    if (n > 1 && ret_destination->host[n - 1] == '.')
+        ret_destination->host[n - 1] = '\0';
+    return r > 0 ? -EINVAL : r;
+}
+
+static int read_destinations(const struct config_list *list, struct credentials_identity *identity)
+{
+    if (list->n == 0)
+        return 0;
+    identity->destinations = calloc(list->n, sizeof(*identity->destinations));
+    if (!identity->destinations)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->n; i++) {
+        int r = read_destination(list->items[i], &identity->destinations[i]);
+        if (r)
+            return r;
+        identity->n_destinations++;
+    }
+    return 0;
+}
+
+static int read_identity(const struct config_identity *config,
+                         struct credentials_identity *identity, char *text, size_t n_text)
+{
+    char certificate[4096], key[4096];
+    const char *wrong = config_file_path(config->certificate, certificate, sizeof(certificate));
+
+    key[0] = '\0';
+    if (!wrong && *config->key)
+        wrong = config_file_path(config->key, key, sizeof(key));
+    if (wrong) {
+        snprintf(text, n_text, "%s %s",
+                 *config->key && certificate[0] ? config->key : config->certificate, wrong);
+        return -EINVAL;
+    }
+    int r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
+    if (r == 0)
+        r = read_ids(&config->users, config->name, "user", find_user, &identity->uids,
+                     &identity->n_uids);
+    if (r == 0)
+        r = read_ids(&config->groups, config->name, "group", find_group, &identity->gids,
+                     &identity->n_gids);
+    if (r == 0)
+        r = read_destinations(&config->destinations, identity);
+    return r;
+}
+
+/* systemd gives credentials to the service only: who checks a configuration by hand has none. */
+static bool out_of_sight(const struct config_identity *identity, const struct app_options *options)
+{
+    return options->check && !getenv("CREDENTIALS_DIRECTORY") &&
+           (strncmp(identity->certificate, "cred:", 5) == 0 ||
+            strncmp(identity->key, "cred:", 5) == 0);
+}
+
+static int load_identities(struct credentials *credentials, const struct config *config,
+                           const struct app_options *options, char *reason, size_t n_reason)
+{
+    const struct config_identity *identity;
+    char text[512];
+
+    credentials->identities = calloc(CONFIG_MAX_NAMED, sizeof(*credentials->identities));
+    if (!credentials->identities)
+        return fail_memory(reason, n_reason);
+    for (size_t i = 0; (identity = config_identity_at(config, i)); i++) {
+        text[0] = '\0';
+        if (out_of_sight(identity, options)) {
+            fprintf(stderr, "[identity \"%s\"]: credentials of systemd cannot be looked at here\n",
+                    identity->name);
+            continue;
+        }
+        int r = read_identity(identity, &credentials->identities[credentials->n_identities++], text,
+                              sizeof(text));
+        if (r == 0)
+            continue;
+        snprintf(reason, n_reason, "[identity \"%s\"]: %s", identity->name,
+                 text[0] ? text : strerror(-r));
+        return r == -EINVAL ? 2 : 1;
+    }
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+int profiles_load(struct credentials *credentials, const struct config *config,
+                  const struct app_options *options, char *reason, size_t n_reason)
+{
+    int status = load_profiles(credentials, config, options, reason, n_reason);
+    return status ? status : load_identities(credentials, config, options, reason, n_reason);
+}
+
+bool profiles_lose(const struct credentials *old, const struct credentials *new, char *reason,
+                   size_t n_reason)
+{
+    for (size_t i = 0; i < new->n_profiles; i++) {
+        const struct credentials_profile *is = &new->profiles[i];
+        const struct trust *was = credentials_trust(old, is->name);
+        const char *why;
+        if (trust_state(is->trust, &why) == NET_TRUST_OK ||
+            (was && trust_state(was, NULL) != NET_TRUST_OK))
+            continue;
+        snprintf(reason, n_reason, "verified TLS connections%s%s would be refused: %s",
+                 i > 0 ? " of the profile " : "", i > 0 ? is->name : "", why);
+        return true;
+    }
+    return false;
+}
+
+static void log_identity(const struct identity *identity)
+{
+    int64_t left = identity_not_after(identity) - (int64_t)time(NULL);
+
+    if (left < 0)
+        log_warning("the certificate of the identity %s has expired; peers will refuse it",
+                    identity_name(identity));
+    else if (left < EXPIRES_SOON_DAYS * SECONDS_OF_A_DAY)
+        log_warning("the certificate of the identity %s expires in %lld days",
+                    identity_name(identity), (long long)left / SECONDS_OF_A_DAY);
+}
+
+void profiles_log(const struct credentials *credentials)
+{
+    for (size_t i = 0; i < credentials->n_profiles; i++) {
+        const struct credentials_profile *profile = &credentials->profiles[i];
+        const char *why;
+        if (trust_state(profile->trust, &why) != NET_TRUST_OK)
+            log_error("verified TLS connections%s%s will be refused: %s",
+                      i > 0 ? " of the profile " : "", i > 0 ? profile->name : "", why);
+        else
+            log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
+                     profile->name, trust_uses_system(profile->trust) ? "the system's store, " : "",
+                     trust_folder_certificates(profile->trust), trust_crls(profile->trust));
+    }
+    for (size_t i = 0; i < credentials->n_identities; i++)
+        log_identity(credentials->identities[i].identity);
+}

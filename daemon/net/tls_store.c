@@ -1,0 +1,270 @@
+#include "net/tls_store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/log.h"
+
+void tls_store_init(struct tls_store *store, X509_STORE *x509)
+{
+    *store = (struct tls_store){.x509 = x509, .crls_until = INT64_MAX};
+}
+
+size_t tls_store_count(const struct tls_store *store)
+{
+    return (size_t)sk_X509_OBJECT_num(X509_STORE_get0_objects(store->x509));
+}
+
+/* The first trouble is the one that is told. */
+void tls_store_spoil(struct tls_store *store, enum net_trust state, const char *format, ...)
+{
+    va_list arguments;
+    if (store->state != NET_TRUST_OK)
+        return;
+    store->state = state;
+    va_start(arguments, format);
+    vsnprintf(store->text, sizeof(store->text), format, arguments);
+    va_end(arguments);
+}
+
+/* ---- files ---- */
+
+/* What files are read for: takes what is in one, and tells how many there were. Returns 0 or
+ * -ENOMEM. */
+typedef int take_fn(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n);
+
+/* After reading from a PEM file gave nothing. */
+enum pem_end { PEM_AT_END, PEM_DAMAGED, PEM_NO_MEMORY };
+
+static enum pem_end why_pem_ended(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    ERR_clear_error();
+    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+        return PEM_NO_MEMORY;
+    return ERR_GET_REASON(code) == PEM_R_NO_START_LINE ? PEM_AT_END : PEM_DAMAGED;
+}
+
+static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
+{
+    for (*ret_n = 0;; (*ret_n)++) {
+        ERR_clear_error();
+        /* takes CERTIFICATE, X509 CERTIFICATE and TRUSTED CERTIFICATE, skips all else */
+        X509 *certificate = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+        if (!certificate) {
+            enum pem_end end = why_pem_ended();
+            if (end == PEM_NO_MEMORY)
+                return -ENOMEM;
+            if (end == PEM_DAMAGED)
+                log_warning("%s: certificate number %zu is damaged; it and what follows it in "
+                            "this file is ignored",
+                            path, *ret_n + 1);
+            if (*ret_n == 0 && end == PEM_AT_END)
+                log_warning("%s holds no PEM certificate; it is skipped", path);
+            return 0;
+        }
+        int r = X509_STORE_add_cert(store->x509, certificate);
+        X509_free(certificate);
+        if (r != 1)
+            return -ENOMEM;
+    }
+}
+
+/* A list that cannot be read might be the one that revokes: it is never ignored. */
+static int take_crls(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
+{
+    for (*ret_n = 0;; (*ret_n)++) {
+        struct tm until;
+        ERR_clear_error();
+        X509_CRL *crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+        if (!crl) {
+            enum pem_end end = why_pem_ended();
+            if (end == PEM_NO_MEMORY)
+                return -ENOMEM;
+            if (end == PEM_DAMAGED)
+                tls_store_spoil(store, NET_TRUST_OPEN, "%s: revocation list number %zu is damaged",
+                                path, *ret_n + 1);
+            else if (*ret_n == 0)
+                tls_store_spoil(store, NET_TRUST_OPEN,
+                                "%s holds no revocation list in PEM (openssl crl -inform DER "
+                                "converts others)",
+                                path);
+            return 0;
+        }
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+        if (next && ASN1_TIME_to_tm(next, &until) == 1 && timegm(&until) < store->crls_until)
+            store->crls_until = timegm(&until);
+        int r = X509_STORE_add_crl(store->x509, crl);
+        X509_CRL_free(crl);
+        if (r != 1)
+            return -ENOMEM;
+        store->n_crls++;
+    }
+}
+
+static int read_file(struct tls_store *store, int folder, const char *name, const char *path,
+                     const char *kind, take_fn *take, size_t *ret_n)
+{
+    struct stat what;
+
+    *ret_n = 0;
+    /* a fifo must not stop the daemon */
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        /* sockets and devices without a driver cannot be opened and are no certificates */
+        if (errno != ENXIO && errno != ENODEV)
+            tls_store_spoil(store, NET_TRUST_OPEN,
+                            "cannot open the %s file %s: %s; make it readable for the daemon or "
+                            "remove it",
+                            kind, path, strerror(errno));
+        return 0;
+    }
+    if (fstat(fd, &what) < 0 || !S_ISREG(what.st_mode)) {
+        close(fd);
+        return 0;
+    }
+    FILE *file = fdopen(fd, "r");
+    BIO *bio = file ? BIO_new_fp(file, BIO_CLOSE) : NULL;
+    if (!bio) {
+        if (file)
+            fclose(file);
+        else
+            close(fd);
+        return -ENOMEM;
+    }
+    int r = take(store, bio, path, ret_n);
+    if (r == 0 && ferror(file))
+        tls_store_spoil(store, NET_TRUST_OPEN, "cannot read the %s file %s", kind, path);
+    BIO_free(bio);
+    return r;
+}
+
+/* ---- folders ---- */
+
+static int read_folder(struct tls_store *store, DIR *folder, const char *path, const char *kind,
+                       take_fn *take, size_t *ret_n)
+{
+    char file[512];
+    size_t n;
+    int r = 0;
+
+    *ret_n = 0;
+    for (bool first = true; r == 0; first = false) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (!entry) {
+            if (errno)
+                tls_store_spoil(store, first ? NET_TRUST_LIST : NET_TRUST_NEXT,
+                                "cannot list the folder of %ss %s: %s", kind, path,
+                                strerror(errno));
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+        r = read_file(store, dirfd(folder), entry->d_name, file, kind, take, &n);
+        *ret_n += n;
+    }
+    return r;
+}
+
+int tls_store_folder(struct tls_store *store, const char *path, bool optional, size_t *ret_n)
+{
+    *ret_n = 0;
+    DIR *folder = opendir(path);
+    if (!folder) {
+        if (errno == ENOMEM)
+            return -ENOMEM;
+        if (!(optional && errno == ENOENT))
+            tls_store_spoil(store, NET_TRUST_FOLDER,
+                            "cannot open the folder of certificates %s: %s; create it or make it "
+                            "readable for the daemon",
+                            path, strerror(errno));
+        return 0;
+    }
+    int r = read_folder(store, folder, path, "certificate", take_certificates, ret_n);
+    closedir(folder);
+    return r;
+}
+
+int tls_store_crls(struct tls_store *store, const char *path)
+{
+    size_t n;
+
+    DIR *folder = opendir(path);
+    if (!folder) {
+        if (errno == ENOMEM)
+            return -ENOMEM;
+        int r = read_file(store, AT_FDCWD, path, path, "revocation list", take_crls, &n);
+        if (r == 0 && n == 0)
+            tls_store_spoil(store, NET_TRUST_OPEN, "%s is no revocation list", path);
+        return r;
+    }
+    int r = read_folder(store, folder, path, "revocation list", take_crls, &n);
+    closedir(folder);
+    if (r == 0 && n == 0)
+        tls_store_spoil(store, NET_TRUST_EMPTY,
+                        "the folder %s holds no revocation list; put one into it, or do not name "
+                        "it as crl",
+                        path);
+    return r;
+}
+
+/* ---- the system's store ---- */
+
+static const char *from_environment(const char *variable, const char *otherwise)
+{
+    const char *value = secure_getenv(variable);
+    return value && *value ? value : otherwise;
+}
+
+/* Certificates in a hashed folder are looked up when they are needed: "1a2b3c4d.0". */
+static bool has_hashed_certificate(const char *path)
+{
+    bool found = false;
+    const struct dirent *entry;
+
+    DIR *folder = opendir(path);
+    if (!folder)
+        return false;
+    while (!found && (entry = readdir(folder)))
+        found = strspn(entry->d_name, "0123456789abcdef") == 8 && entry->d_name[8] == '.';
+    closedir(folder);
+    return found;
+}
+
+static bool system_folder_usable(void)
+{
+    char *folders =
+        strdup(from_environment(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()));
+    char *position = NULL;
+    bool found = false;
+
+    if (!folders)
+        return false;
+    for (char *each = strtok_r(folders, ":", &position); each && !found;
+         each = strtok_r(NULL, ":", &position))
+        found = has_hashed_certificate(each);
+    free(folders);
+    return found;
+}
+
+/* OpenSSL takes default paths that do not exist without a word. */
+bool tls_store_system(struct tls_store *store)
+{
+    size_t before = tls_store_count(store);
+    ERR_clear_error();
+    int r = X509_STORE_set_default_paths(store->x509);
+    ERR_clear_error();
+    return r == 1 && (tls_store_count(store) > before || system_folder_usable());
+}
