@@ -323,6 +323,77 @@ struct tcpb_tls_peer {
     const char *sha256;
 };
 
+struct tcpb_certificate {
+    /* its subject (RFC 2253) */
+    const char *subject;
+    /* its issuer (RFC 2253) */
+    const char *issuer;
+    /* begin of its validity (RFC 3339, UTC) */
+    const char *not_before;
+    /* end of its validity (RFC 3339, UTC) */
+    const char *not_after;
+    /* SHA-256 of the certificate (hex) */
+    const char *sha256;
+    /* kind and size of its key: RSA 2048, EC P-256, ED25519 */
+    const char *key;
+    /* how its issuer signed it: sha256WithRSAEncryption, ... */
+    const char *signature;
+    /* the server's certificate: the names and addresses it is for */
+    bool has_names;
+    struct tcpb_strings names;
+    /* how many more it has than names tells */
+    bool has_names_more;
+    int64_t names_more;
+    /* true: it has issued itself */
+    bool self_signed;
+    /* true: the server has sent it; false: it is from the broker's store */
+    bool sent;
+    /* true: it is in the broker's store */
+    bool trusted;
+    /* its place in the chain, 0 is the server's own; absent: the server has sent it for nothing */
+    bool has_depth;
+    int64_t depth;
+};
+
+struct tcpb_tls_failure {
+    /* OpenSSL's X509_V_ERR_ number */
+    bool has_verify_code;
+    int64_t verify_code;
+    /* its text */
+    bool has_verify_text;
+    const char *verify_text;
+    /* where in the chain: 0 is the server's own certificate */
+    bool has_depth;
+    int64_t depth;
+    /* subject of the certificate at that depth */
+    bool has_subject;
+    const char *subject;
+    /* its issuer */
+    bool has_issuer;
+    const char *issuer;
+    /* the alert the peer sent */
+    bool has_alert;
+    const char *alert;
+    /* the TLS library's own words */
+    bool has_library;
+    const char *library;
+    /* explain: the version of TLS */
+    bool has_version;
+    const char *version;
+    /* explain: the cipher suite's name */
+    bool has_cipher;
+    const char *cipher;
+    /* explain: the protocol agreed by ALPN */
+    bool has_alpn;
+    const char *alpn;
+    /* explain: the certificates, from the server's own upwards; struct tcpb_certificate */
+    bool has_chain;
+    struct tcpb_objects chain;
+    /* explain: how many more there are than chain tells */
+    bool has_chain_more;
+    int64_t chain_more;
+};
+
 struct tcpb_tls_facts {
     /* TLSv1.2 or TLSv1.3 */
     const char *version;
@@ -341,6 +412,15 @@ struct tcpb_tls_facts {
     /* the peer's certificate */
     bool has_peer;
     struct tcpb_tls_peer peer;
+    /* explain: the certificates, from the server's own upwards; struct tcpb_certificate */
+    bool has_chain;
+    struct tcpb_objects chain;
+    /* explain: how many more there are than chain tells */
+    bool has_chain_more;
+    int64_t chain_more;
+    /* explain, verify false: why the certificate would not have been accepted */
+    bool has_refusal;
+    struct tcpb_tls_failure refusal;
 };
 
 struct tcpb_socket_row {
@@ -424,30 +504,6 @@ struct tcpb_attempt {
     int64_t ms;
 };
 
-struct tcpb_tls_failure {
-    /* OpenSSL's X509_V_ERR_ number */
-    bool has_verify_code;
-    int64_t verify_code;
-    /* its text */
-    bool has_verify_text;
-    const char *verify_text;
-    /* where in the chain: 0 is the server's own certificate */
-    bool has_depth;
-    int64_t depth;
-    /* subject of the certificate at that depth */
-    bool has_subject;
-    const char *subject;
-    /* its issuer */
-    bool has_issuer;
-    const char *issuer;
-    /* the alert the peer sent */
-    bool has_alert;
-    const char *alert;
-    /* the TLS library's own words */
-    bool has_library;
-    const char *library;
-};
-
 struct tcpb_error_data {
     /* the stable name of the code */
     const char *symbol;
@@ -464,6 +520,9 @@ struct tcpb_error_data {
     /* each address tried; struct tcpb_attempt */
     bool has_attempts;
     struct tcpb_objects attempts;
+    /* explain: the addresses, as the resolver gave them */
+    bool has_addresses;
+    struct tcpb_strings addresses;
     /* what TLS had to say */
     bool has_tls;
     struct tcpb_tls_failure tls;
@@ -545,6 +604,10 @@ struct tcpb_tcp_connect_params {
      * number (true or false; absent: false) */
     bool has_attach;
     bool attach;
+    /* tell more, also when it fails: addresses, attempts, the chain of certificates (true or
+     * false; absent: false) */
+    bool has_explain;
+    bool explain;
     /* the thread that will own the socket (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -574,6 +637,12 @@ struct tcpb_tcp_connect_result {
     /* with attach: as in TCPAttach */
     bool has_direct;
     bool direct;
+    /* explain: the addresses, as the resolver gave them */
+    bool has_addresses;
+    struct tcpb_strings addresses;
+    /* explain: each address tried; struct tcpb_attempt */
+    bool has_attempts;
+    struct tcpb_objects attempts;
 };
 
 /* TCPSend: send text or bytes */
@@ -976,6 +1045,9 @@ struct tcpb_tcp_start_tls_params {
      * (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* tell the chain of certificates, also when it fails (true or false; absent: false) */
+    bool has_explain;
+    bool explain;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;

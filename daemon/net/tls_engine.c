@@ -140,6 +140,7 @@ int tls_engine_new(struct connection *connection, struct trust *trust,
     if (!engine)
         return -ENOMEM;
     engine->verify = request->verify;
+    engine->explain = request->explain;
     engine->server = request->server;
     engine->ssl = SSL_new(trust_context(trust));
     int r = engine->ssl ? set_up(engine, trust, request, connection) : -ENOMEM;
@@ -158,8 +159,16 @@ struct tls_engine *tls_engine_free(struct tls_engine *engine)
         return NULL;
     SSL_free(engine->ssl); /* the fd is not its own (BIO_NOCLOSE) */
     free(engine->failure);
+    free(engine->chain);
     free(engine);
     return NULL;
+}
+
+struct tls_chain *tls_engine_take_chain(struct tls_engine *engine)
+{
+    struct tls_chain *chain = engine->chain;
+    engine->chain = NULL;
+    return chain;
 }
 
 /* What the return value of an SSL call means. errno must be as the call left it. */

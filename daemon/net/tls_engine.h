@@ -29,6 +29,9 @@ struct tls_request {
     bool verify;    /* the server's chain and name; as server: ask for a client's chain */
     bool anonymous; /* as server, verify: a client without a certificate is fine, too */
     bool min_tls13;
+    bool explain; /* keep the chain for tls_engine_take_chain(); verify it also when unverified, and
+                     tell in the handshake's error what would have been wrong, although it succeeds.
+                     Needs a full handshake: who resumes a session is shown no certificates */
     const char *server_name;         /* name or address; may be "" when verify is false */
     const unsigned char *alpn;       /* wire form; to offer, or as server to choose from */
     size_t n_alpn;                   /* 0: what the trust profile says */
@@ -61,6 +64,10 @@ bool tls_engine_pending(const struct tls_engine *engine);
 /* A record is half sent. */
 bool tls_engine_write_blocked(const struct tls_engine *engine);
 bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC 8446 6.1 */
+
+/* explain: the chain, when the server has shown one; the caller's, with free(). NULL: there is none
+ * (any more). */
+struct tls_chain *tls_engine_take_chain(struct tls_engine *engine);
 
 /* What is known after the handshake. */
 NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine);

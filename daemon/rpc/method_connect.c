@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker/stats.h"
+#include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/secure.h"
@@ -114,6 +115,7 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
+    dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
     if (params->attach && !method_can_attach(request))
         return false;
@@ -250,6 +252,9 @@ static void answer_connect(struct request *request, const struct dial *dial)
         if (!tls->verified)
             stats_count(tls_unverified);
     }
+    struct explain *explain = dial->explain ? explain_new(dial) : NULL;
+    if (explain)
+        explain_result(explain, &dial->error, &result);
     stats_count(connects_ok);
     log_open(socket, &result);
     if (request->params.tcp_connect.attach) {
@@ -258,6 +263,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     }
     job_done(request);
     request_answer(request, &result);
+    explain_free(explain);
 }
 
 static void on_dial(struct request *request, struct dial *dial)
@@ -268,6 +274,7 @@ static void on_dial(struct request *request, struct dial *dial)
     describe(request, what, sizeof(what));
     if (dial->error.cause != NET_OK) {
         fault_net(&fault, &dial->error, what);
+        fault.explain = dial->explain ? dial : NULL;
         fail_connect(request, &fault);
         dial_free(dial);
         return;

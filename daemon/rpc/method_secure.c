@@ -8,6 +8,7 @@
 
 #include "broker/stats.h"
 #include "net/tls_engine.h"
+#include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/secure.h"
@@ -51,12 +52,16 @@ static void on_dial(struct request *request, struct dial *dial)
     if (dial->error.cause != NET_OK) {
         socket_secure_failed(socket, &dial->error);
         fault_net(&fault, &dial->error, what);
+        fault.explain = dial->explain ? dial : NULL;
         fail_handshake(request, &fault);
         dial_free(dial);
         return;
     }
     const struct tls_facts *tls = socket_tls(socket);
     struct proto_tcp_start_tls_result result = {.tls = method_tls_facts(tls)};
+    struct explain *explain = dial->explain ? explain_new(dial) : NULL;
+    if (explain)
+        explain_tls(explain, &dial->error, &result.tls);
     stats_count(handshakes_ok);
     if (!tls->verified && !dial->server) {
         stats_count(tls_unverified);
@@ -67,6 +72,7 @@ static void on_dial(struct request *request, struct dial *dial)
              (unsigned long long)socket->session->id, tls->version);
     job_done(request);
     request_answer(request, &result);
+    explain_free(explain);
     dial_free(dial);
 }
 
@@ -163,6 +169,7 @@ static bool prepare_client(struct request *request, struct dial *dial)
 
     dial->secure = true;
     dial->verify = params->verify;
+    dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
     if (params->client_certificate) {
         fail_param(request, "client_certificate", "none, but with server true");

@@ -109,7 +109,7 @@ class Memory(unittest.TestCase):
         yield "TCPAccept", {"socket": serving, "timeout_ms": 30}
         # both halves of a handshake; the client's is a notification, so that it runs beside
         mutual = {"identity": "server", "alpn": ["a"], "timeout_ms": 500}
-        yield "notify TCPConnect", {"hostname": "localhost", "port": port, "secure": True, "thread": "n"} | mutual
+        yield "notify TCPConnect", {"hostname": "localhost", "port": port, "secure": True, "explain": True, "thread": "n"} | mutual
         yield "TCPAccept", {"socket": serving, "secure": True, "client_certificate": "optional"} | mutual
         yield "TCPTransfer", [accepted, "u"]
         token = (yield "TCPOffer", {"socket": accepted, "thread": "u", "timeout_ms": 5000}).get("token", "o")
