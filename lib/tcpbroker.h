@@ -1206,6 +1206,8 @@ struct tcpb_broker_stats_result {
     int64_t accepts;
     /* TLS handshakes completed */
     int64_t handshakes_ok;
+    /* of these, those that resumed an earlier session */
+    int64_t handshakes_resumed;
     /* TLS handshakes failed, verification included */
     int64_t handshakes_failed;
     /* TLS connections made with verify: false */

@@ -249,6 +249,8 @@ static void answer_connect(struct request *request, const struct dial *dial)
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
         stats_count(handshakes_ok);
+        if (tls->resumed)
+            stats_count(handshakes_resumed);
         if (!tls->verified)
             stats_count(tls_unverified);
     }
