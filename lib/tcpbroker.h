@@ -422,6 +422,9 @@ struct tcpb_attempt {
     const char *error;
     /* milliseconds it took */
     int64_t ms;
+    /* false: it keeps refusing and is left alone for now; error is what it said last */
+    bool has_tried;
+    bool tried;
 };
 
 struct tcpb_tls_failure {
@@ -464,6 +467,12 @@ struct tcpb_error_data {
     /* each address tried; struct tcpb_attempt */
     bool has_attempts;
     struct tcpb_objects attempts;
+    /* every address is left alone for so long */
+    bool has_retry_after_ms;
+    int64_t retry_after_ms;
+    /* the same as a time (RFC 3339, UTC) */
+    bool has_until;
+    const char *until;
     /* what TLS had to say */
     bool has_tls;
     struct tcpb_tls_failure tls;
@@ -1078,6 +1087,8 @@ struct tcpb_broker_stats_result {
     int64_t connects_failed;
     /* of these, by their deadline */
     int64_t connects_timed_out;
+    /* of those that did not: not tried, as every address keeps refusing (connect.backoff_after) */
+    int64_t connects_backed_off;
     /* connections given out by TCPAccept */
     int64_t accepts;
     /* TLS handshakes completed */

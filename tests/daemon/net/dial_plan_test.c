@@ -85,7 +85,7 @@ static void run_case(const struct plan_case *each)
                                      : each->families[i] == '6' ? AF_INET6
                                                                 : AF_UNIX;
     }
-    dial_plan_init(&plan, addresses, n, each->family, each->stagger_ms);
+    dial_plan_init(&plan, addresses, n, each->family, each->stagger_ms, NULL, NULL);
     let_go(&plan, now, true, done, sizeof(done));
     for (const char *p = each->script; *p;) {
         if (isdigit((unsigned char)*p)) {
@@ -119,7 +119,7 @@ TEST(dial_plan, waits_exactly)
         addresses[i].any.sa_family = AF_INET;
         addresses[i].n_bytes = sizeof(addresses[i].v4);
     }
-    dial_plan_init(&plan, addresses, 2, AF_UNSPEC, 300);
+    dial_plan_init(&plan, addresses, 2, AF_UNSPEC, 300, NULL, NULL);
     CHECK_INT(dial_plan_next(&plan, 1000, &index, &wait), DIAL_START);
     dial_plan_started(&plan, 1000);
     CHECK_INT(dial_plan_next(&plan, 1100, &index, &wait), DIAL_WAIT);
