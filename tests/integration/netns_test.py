@@ -160,6 +160,10 @@ class Slow(NetworkCase):
     def delay(self, ms, families=(4, 6)):
         self.network.delay(ms, families)
 
+    def check_both_tried(self):
+        """In which order they come out of a queue behind which the wire begins is not for us to say."""
+        wait_until(lambda: {address for _, address in self.wire.attempts(PORT)} == {GOOD4, GOOD6}, 5, "both attempts")
+
     def test_slow_first_within_the_stagger(self):
         six, four = self.server(GOOD6), self.server(GOOD4)
         self.delay(200, (6,))
@@ -178,7 +182,7 @@ class Slow(NetworkCase):
         result, ms = self.connect("good.test")
         self.assertEqual(result["remote_address"], GOOD6)
         self.assertGreater(ms, 399)
-        self.assertEqual([address for _, address in self.wire.attempts(PORT)], [GOOD6, GOOD4])
+        self.check_both_tried()
         self.check_nobody_is_given_up_early(GOOD6)
 
     def test_slow_first_is_overtaken(self):
@@ -207,7 +211,7 @@ class Slow(NetworkCase):
                     self.assertEqual(result["remote_address"], GOOD6)
                     self.assertGreater(took, ms - 1)
                     self.assertLess(took, ms + 200 * SLOW, "it was begun anew")
-                    self.assertEqual(len(self.wire.attempts(PORT)), 2)
+                    self.check_both_tried()
                     self.check_nobody_is_given_up_early(GOOD6)
                     wait_until(lambda: six.accepted == 1, 5, "the connection")
 
@@ -241,17 +245,18 @@ class Refusing(NetworkCase):
 
     def test_left_alone_longer_each_time(self):
         port, told = PORT + 1, []
+
+        def attempts():
+            return len(self.wire.seen(out=True, flags=netns.SYN, destination_port=port))
+
+        def tried():
+            before = attempts()
+            data = self.client.error("TCPConnect", [GOOD4, port]).data
+            attempt, = data["attempts"]
+            # what is not tried sends nothing, what is tried sends one
+            self.assertEqual(attempts() - before, 1 if attempt.get("tried", True) else 0, data)
+            return data if attempt.get("tried", True) else None
         for _ in range(6):
-            def tried():
-                before = len(self.wire.seen(out=True, flags=netns.SYN, destination_port=port))
-                data = self.client.error("TCPConnect", ["dead-good.test", port]).data
-                now = len(self.wire.seen(out=True, flags=netns.SYN, destination_port=port))
-                attempts = sorted(each["address"] for each in data["attempts"] if each.get("tried", True))
-                # what is not tried sends nothing, what is tried sends one
-                self.assertEqual(now - before, len(attempts), data)
-                self.assertEqual(len(data["attempts"]), 2)
-                return data if len(attempts) == 2 else None
-            self.wire.dropped = set()
             told.append(wait_until(tried, 5, "another attempt").get("retry_after_ms"))
         self.assertIsNone(told[0])
         for ms, wanted in zip(told[1:], (200, 400, 500, 500, 500)):
