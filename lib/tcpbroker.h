@@ -1085,10 +1085,10 @@ struct tcpb_broker_stats_result {
     int64_t connects_ok;
     /* TCPConnect that did not */
     int64_t connects_failed;
+    /* of these, not tried: every address keeps refusing (connect.backoff_after) */
+    int64_t connects_backed_off;
     /* of these, by their deadline */
     int64_t connects_timed_out;
-    /* of those that did not: not tried, as every address keeps refusing (connect.backoff_after) */
-    int64_t connects_backed_off;
     /* connections given out by TCPAccept */
     int64_t accepts;
     /* TLS handshakes completed */
