@@ -165,6 +165,8 @@ static void count_failure(const struct fault *fault)
         stats_count(connects_timed_out);
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
+    if (fault->net && fault->net->backed_off)
+        stats_count(connects_backed_off);
 }
 
 /* The reserved number goes. */
