@@ -15,6 +15,7 @@ class Bench:
         self.folder = folder
         self.rows = []
         self.lies = []
+        # Does this version of the daemon resume TLS sessions?
         self.resumes = parties.knows_option(build, "tls.session_cache=0")
 
     def count(self, wanted, least=1):

@@ -56,7 +56,11 @@ class Party:
         self.process.stdin.flush()
         return json.loads(self.read())
 
+    def cpu_us(self):
+        return cpu_us(self.process.pid)
+
     def stop(self):
+        """End it; the rest of what it says."""
         self.process.stdin.close()
         self.process.wait(DEADLINE)
         running.discard(self.process.pid)
@@ -80,8 +84,8 @@ class Daemon:
         self.log = open(folder / "daemon.log", "ab")
         options = [word for setting in settings for word in ("--set", setting)]
         self.process = subprocess.Popen(
-            [*prefix, build / "daemon/tcpbrokerd", "--socket", self.path, "--cacerts",
-             folder / "cacerts", "--set", "log.level=warning", *options],
+            [*prefix, build / "daemon/tcpbrokerd", "--config", os.devnull, "--socket", self.path,
+             "--cacerts", folder / "cacerts", "--set", "log.level=warning", *options],
             stdout=self.log, stderr=self.log, env={**os.environ, **(environment or {})})
         running.add(self.process.pid)
         until = time.monotonic() + 10
@@ -91,8 +95,7 @@ class Daemon:
             time.sleep(0.01)
 
     def cpu_us(self):
-        fields = stat_fields(self.process.pid)
-        return (fields[11] + fields[12]) * TICK_US
+        return cpu_us(self.process.pid)
 
     def rss_kib(self):
         return rss_kib(self.process.pid)
@@ -115,15 +118,19 @@ class Daemon:
 
 def knows_option(build, setting):
     """Does this version of the daemon have the option?"""
-    return subprocess.run([build / "daemon/tcpbrokerd", "--check-config", "--config", os.devnull,
-                           "--set", setting], capture_output=True,
-                          timeout=DEADLINE).returncode == 0
+    return subprocess.run([build / "daemon/tcpbrokerd", "--check-config", os.devnull, "--set",
+                           setting], capture_output=True, timeout=DEADLINE).returncode == 0
 
 
 def stat_fields(pid):
     """From the third field of proc(5)'s stat on; numbers, but for the first of them."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return [0, *map(int, fields[1:])]
+
+
+def cpu_us(pid):
+    """User and system time of the process, microseconds."""
+    return sum(stat_fields(pid)[11:13]) * TICK_US
 
 
 def rss_kib(pid):

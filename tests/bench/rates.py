@@ -33,32 +33,32 @@ class Rates:
         return took["us"] / count, seen
 
     def rounds(self, name, sides, count):
-        """sides: {what: (side, port)}. {what: [microseconds], "cpu_us": of the daemon, "others": […]}"""
-        bench, clients = self.bench, self.clients
-        count = bench.count(count, least=2 * clients)
+        """sides: {what: (side, port)}. {what: [microseconds], "cpu": {what: [of whose it is]}, …}"""
+        count = self.bench.count(count, least=2 * self.clients)
         result = {what: [] for what in sides}
-        result |= {"others": [], "cpu_us": []}
-        for i in range(-1, bench.options.rounds):
+        result |= {"others": [], "cpu": {what: [] for what in sides}}
+        # The first round finds no tickets, cold caches, and threads to be made.
+        for what, (side, port) in sides.items():
+            self.round(side, port, max(2 * self.clients, count // 10))
+        for _ in range(self.bench.options.rounds):
             for what, (side, port) in sides.items():
-                others = parties.Others()
-                cpu = self.broker.cpu_us()
-                n = count if i >= 0 else max(2 * clients, count // 10)
-                took, seen = self.round(side, port, n)
-                if i < 0:  # the first finds no tickets, cold caches and threads to be made
-                    continue
-                result[what].append(took)
+                worker = self.broker if side == "broker" else self.load
+                others, cpu = parties.Others(), worker.cpu_us()
+                took, seen = self.round(side, port, count)
+                result["cpu"][what].append((worker.cpu_us() - cpu) / count)
                 result["others"].append(others.share())
-                if side == "broker":
-                    result["cpu_us"].append((self.broker.cpu_us() - cpu) / n)
-                where = f"{name}, c{clients}, {what}"
-                bench.check(where, seen, accepted=n, handshakes=0 if port == "plain" else n,
-                            failed=0)
-                if port != "tickets":
-                    bench.check(where, seen, resumed=0)
-                elif seen["resumed"] < LEAST_RESUMED * n:
-                    bench.lies.append(f"{where}: the origin counted {seen['resumed']} of {n} "
-                                      "handshakes resumed")
+                result[what].append(took)
+                self.check(f"{name}, c{self.clients}, {what}", port, count, seen)
         return result
+
+    def check(self, name, port, count, seen):
+        self.bench.check(name, seen, accepted=count, handshakes=0 if port == "plain" else count,
+                         failed=0)
+        if port != "tickets":
+            self.bench.check(name, seen, resumed=0)
+        elif seen["resumed"] < LEAST_RESUMED * count:
+            self.bench.lies.append(f"{name}: the origin counted {seen['resumed']} of {count} "
+                                   "handshakes resumed")
 
 
 def measure_rates(bench):
@@ -85,14 +85,14 @@ def measure_clients(bench, rates, clients):
                     f"≥ ×{full_goal:.2f} (with attach)", at_least=full_goal, invert=True,
                     form=per_second)
     if clients == 1:
-        cpu_row(bench, "full handshake", result, 500)
+        cpu_row(bench, "full handshake", result, "direct", 500)
     sides = {"direct": ("direct", "tls"), "resuming": ("resuming", "tickets")}
     if bench.resumes:
         sides["broker"] = ("broker", "tickets")
     result = rates.rounds("resumed", sides, n_tls)
     resumed_row(bench, clients, result, resumed_goal)
     if clients == 1:
-        cpu_row(bench, "resumed", result, 280)
+        cpu_row(bench, "resumed", result, "resuming", 280)
 
 
 def resumed_row(bench, clients, result, goal):
@@ -107,10 +107,13 @@ def resumed_row(bench, clients, result, goal):
               f"≥ ×{goal:.2f}", met, result["others"])
 
 
-def cpu_row(bench, kind, result, goal):
+def cpu_row(bench, kind, result, direct, goal):
+    """CPU time of the daemon; direct: of the program that connects by itself."""
     name = f"broker CPU per TLS connect + echo + close, {kind}"
-    if not result["cpu_us"]:
-        bench.row(name, "–", "not in this version", "–", f"≤ {goal} µs", None)
+    own = statistics.mean(result["cpu"][direct])
+    if "broker" not in result:
+        bench.row(name, f"{own:.0f} µs", "not in this version", "–", f"≤ {goal} µs", None)
         return
-    cpu = statistics.mean(result["cpu_us"])
-    bench.row(name, "–", f"{cpu:.0f} µs", "–", f"≤ {goal} µs", cpu <= goal, result["others"])
+    cpu = statistics.mean(result["cpu"]["broker"])
+    bench.row(name, f"{own:.0f} µs", f"{cpu:.0f} µs", f"×{cpu / own:.2f}", f"≤ {goal} µs",
+              cpu <= goal, result["others"])
