@@ -9,7 +9,7 @@
 
 /* Direct and broker take turns after so many round trips: what goes on beside meets both. Before a
  * round some that do not count, until the scheduler has found places for all. */
-enum { BLOCK = 250, SETTLE_US = 20000, N_PAYLOAD = 64, PROBE_MAX = 1000000 };
+enum { BLOCK = 250, SETTLE_US = 20000, PROBE_MAX = 1000000 };
 
 struct probe {
     struct peer peer;
@@ -35,11 +35,9 @@ static void print_percentiles(const char *name, double *times, long count)
 
 static void probe_block(struct probe *probe, long from, long to)
 {
-    char answer[N_PAYLOAD];
     for (long i = from; i < to; i++) {
         double start = bench_now_us();
-        peer_write(&probe->peer, exchange_payload, N_PAYLOAD);
-        peer_read(&probe->peer, answer, N_PAYLOAD);
+        exchange_echo_direct(&probe->peer);
         probe->direct[i] = bench_now_us() - start;
     }
     for (long i = from; i < to; i++) {

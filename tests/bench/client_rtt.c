@@ -4,16 +4,11 @@
 #include "bench/exchange.h"
 #include "bench/peer.h"
 
-enum { N_PAYLOAD = 64 };
-
 static double direct_round(struct peer *peer, long count)
 {
-    char answer[N_PAYLOAD];
     double start = bench_now_us();
-    for (long i = 0; i < count; i++) {
-        peer_write(peer, exchange_payload, N_PAYLOAD);
-        peer_read(peer, answer, sizeof answer);
-    }
+    for (long i = 0; i < count; i++)
+        exchange_echo_direct(peer);
     return (bench_now_us() - start) / (double)count;
 }
 

@@ -36,8 +36,10 @@ class Scene:
     """The client that is measured with an origin of its own, the daemon, and those who disturb.
 
     The client and its origin share one core, the disturbing clients and their origin another: on a
-    real system these origins are other machines. The daemon may use all cores, or only the first:
-    what hangs needs no time of a processor, and is measured as round trips are.
+    real system these origins are other machines. The daemon's I/O threads are kept on the first
+    core, since round trips on one core and on two differ fivefold and the kernel's choice between
+    them is not what is measured; its other threads may use all cores. one_core: they stay there,
+    too, since what hangs needs no processor; then this is measured as round trips are.
     """
 
     def __init__(self, bench, one_core):
@@ -55,6 +57,7 @@ class Scene:
         self.broker = parties.Daemon(bench.build, bench.folder, near if one_core else (), environment={
             "LD_PRELOAD": str((bench.build / "tests/support/libslow_resolver.so").resolve()),
             "SLOW_RESOLVER_RELEASE": str(self.release), "SLOW_RESOLVER_LOG": str(self.asked)})
+        self.broker.keep_threads("io-", bench.options.core)
         self.probe = parties.Party([*near, *bench.command("probe", "plain", self.broker,
                                                           self.origin.ports["plain"])])
         self.handshakes_a_second = {"paced": [], "flood": []}

@@ -21,7 +21,7 @@ enum { CLIENTS_MAX = 256 };
 
 static const char address[] = "127.0.0.1";
 static const char usage[] = "usage: bench_load broker=PATH ca=FILE; then, on standard input: "
-                            "direct|resuming|broker plain|tls PORT CLIENTS COUNT";
+                            "connect|echo direct|resuming|broker plain|tls PORT CLIENTS COUNT";
 
 struct load {
     const char *broker_path;
@@ -32,6 +32,7 @@ struct load {
 
 struct round {
     struct load *load;
+    bool echo;
     bool broker;
     bool resuming;
     bool tls;
@@ -41,25 +42,55 @@ struct round {
     pthread_barrier_t start;
 };
 
-static void *run_client(void *data)
+static bool take_one(struct round *round)
 {
-    struct round *round = data;
+    return atomic_fetch_sub(&round->left, 1) > 0;
+}
+
+static void run_direct(struct round *round)
+{
     struct load *load = round->load;
-    struct broker broker;
+    struct peer peer;
     SSL_CTX *context = !round->tls ? NULL : round->resuming ? load->resuming : load->full;
     SSL_SESSION **session =
         round->resuming ? &load->sessions[atomic_fetch_add(&round->next_client, 1)] : NULL;
-    if (round->broker)
-        broker_open(&broker, load->broker_path);
+    if (round->echo)
+        peer_open(&peer, context, address, round->port);
     pthread_barrier_wait(&round->start);
-    while (atomic_fetch_sub(&round->left, 1) > 0) {
-        if (round->broker)
-            exchange_broker(&broker, address, round->port, round->tls);
+    while (take_one(round)) {
+        if (round->echo)
+            exchange_echo_direct(&peer);
         else
             exchange_direct(context, session, address, round->port);
     }
+    if (round->echo)
+        peer_close(&peer);
+}
+
+static void run_broker(struct round *round)
+{
+    struct broker broker;
+    long socket = 0;
+    broker_open(&broker, round->load->broker_path);
+    if (round->echo)
+        socket = broker_connect(&broker, address, round->port, round->tls);
+    pthread_barrier_wait(&round->start);
+    while (take_one(round)) {
+        if (round->echo)
+            exchange_echo_broker(&broker, socket);
+        else
+            exchange_broker(&broker, address, round->port, round->tls);
+    }
+    broker_shut(&broker);
+}
+
+static void *run_client(void *data)
+{
+    struct round *round = data;
     if (round->broker)
-        broker_shut(&broker);
+        run_broker(round);
+    else
+        run_direct(round);
     return NULL;
 }
 
@@ -88,14 +119,16 @@ int main(int argc, char **argv)
     struct load load = {.broker_path = argv[1] + 7,
                         .full = peer_context(argv[2] + 3, 1),
                         .resuming = peer_context_resuming(argv[2] + 3, 1)};
-    char line[128], side[16], kind[16];
+    char line[128], what[16], side[16], kind[16];
     unsigned port, clients;
     long count;
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (sscanf(line, "%15s %15s %u %u %ld", side, kind, &port, &clients, &count) != 5 ||
+        if (sscanf(line, "%15s %15s %15s %u %u %ld", what, side, kind, &port, &clients, &count) !=
+                6 ||
             clients < 1 || clients > CLIENTS_MAX || port > 65535)
             bench_die("%s", usage);
         struct round round = {.load = &load,
+                              .echo = strcmp(what, "echo") == 0,
                               .broker = strcmp(side, "broker") == 0,
                               .resuming = strcmp(side, "resuming") == 0,
                               .tls = strcmp(kind, "tls") == 0,

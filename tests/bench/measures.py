@@ -7,6 +7,8 @@ import sys
 
 import parties
 
+LEAST_RESUMED = 0.95  # of those that are to be; and the first of all cannot
+
 
 class Bench:
     def __init__(self, options, build, folder):
@@ -33,6 +35,13 @@ class Bench:
             if seen[key] != value:
                 self.lies.append(f"{name}: the origin counted {seen[key]} {key}, not {value}")
 
+    def check_resumed(self, name, seen, made, share):
+        """None, or nearly all that were to be."""
+        least = max(0, LEAST_RESUMED * share * made - 1)
+        if not least <= seen["resumed"] <= share * made:
+            self.lies.append(f"{name}: the origin counted {seen['resumed']} of {made} handshakes "
+                             f"as resumed, not {least:.0f} to {share * made:.0f}")
+
     @contextlib.contextmanager
     def counted(self, origin, port):
         """A dictionary that has, after the block, what the origin counted during it."""
@@ -42,8 +51,10 @@ class Bench:
         after = origin.counts()[port]
         seen.update({key: after[key] - before[key] for key in after})
 
-    def rounds(self, name, measure, kind, broker, origin, count, prefix=(), port=None, **more):
-        """Rounds of direct and broker by one process, which takes turns by itself."""
+    def rounds(self, name, measure, kind, broker, origin, count, prefix=(), port=None,
+               resumed=0, **more):
+        """Rounds of direct and broker by one process, which takes turns by itself. resumed: the
+        share of its connections that resume."""
         count = self.count(count)
         port = port or kind
         others = parties.Others()
@@ -57,8 +68,9 @@ class Bench:
                 raise SystemExit(f"{name}: {done.stderr}")
             result = json.loads(done.stdout)
         made = result["connections"]
-        self.check(name, seen, accepted=made, handshakes=made if kind == "tls" else 0, resumed=0,
+        self.check(name, seen, accepted=made, handshakes=made if kind == "tls" else 0,
                    failed=0)
+        self.check_resumed(name, seen, made, resumed)
         return {**result, "cpu_us": broker.cpu_us() - cpu, "count": count, "seen": seen,
                 "others": [others.share()]}
 

@@ -97,6 +97,16 @@ class Daemon:
     def cpu_us(self):
         return cpu_us(self.process.pid)
 
+    def keep_threads(self, start, core):
+        """Threads whose names begin so stay on that core."""
+        kept = 0
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            if (task / "comm").read_text().startswith(start):
+                os.sched_setaffinity(int(task.name), {core})
+                kept += 1
+        if kept == 0:
+            raise SystemExit(f"tcpbrokerd has no thread named {start}…")
+
     def rss_kib(self):
         return rss_kib(self.process.pid)
 

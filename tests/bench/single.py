@@ -26,6 +26,12 @@ def measure_pinned(bench):
                         "≤ ×0.10", at_most=0.10, form=milliseconds)
         bench.ratio_row("the same, through libtcpbroker.so", result, "–", form=milliseconds,
                         side="library")
+        if bench.resumes:
+            # Each process that connects by itself starts without a ticket; the other two resume.
+            result = bench.rounds("fresh, resumed", "fresh", "tls", broker, origin, 10, prefix,
+                                  port="tickets", resumed=2 / 3, fresh=bench.build / "tests/bench")
+            bench.ratio_row("fresh process, TLS resumed by the broker", result, "≤ ×0.075",
+                            at_most=0.075, form=milliseconds)
     finally:
         broker.stop()
         origin.stop()
@@ -38,11 +44,11 @@ def measure_free(bench):
     origin = parties.Origin(bench.build, bench.folder)
     try:
         measure_bulk(bench, origin)
-        for kind, word, goal in (("tls", "TLS", 26), ("plain", "plain", None)):
+        for port, word, goal in (("tickets", "TLS", 26), ("plain", "plain", None)):
             broker = parties.Daemon(bench.build, bench.folder, settings=limits)
             try:
-                direct = hold_direct(bench, kind, broker, origin, wanted)
-                held, refused, kib = hold(bench, f"memory {kind}", kind, broker, origin, wanted)
+                direct = hold_direct(bench, port, broker, origin, wanted)
+                held, refused, kib = hold(bench, f"memory {word}", port, broker, origin, wanted)
                 bench.row(f"memory per idle {word} socket at {held:,}"
                           + (f" ({refused} refused)" if refused else ""), f"{direct:.1f} KiB",
                           f"{kib:.1f} KiB", f"×{kib / direct:.2f}" if direct >= 0.05 else "–",
@@ -92,37 +98,39 @@ def measure_idle(bench, limits):
         origin.stop()
 
 
-def hold(bench, name, kind, broker, origin, count):
+def hold(bench, name, port, broker, origin, count):
     """(held, refused, KiB a socket) of the daemon."""
+    kind = "plain" if port == "plain" else "tls"
     # What all sockets share (threads, trust store) is paid for before.
-    bench.rounds(name, "rtt", kind, broker, origin, 10)
+    bench.rounds(name, "rtt", kind, broker, origin, 10, port=port)
     before = broker.rss_kib()
-    with bench.counted(origin, kind) as seen:
-        with holding(bench, "hold-broker", kind, broker, origin, count) as (told, _):
+    with bench.counted(origin, port) as seen:
+        with holding(bench, "hold-broker", port, broker, origin, count) as (told, _):
             grown = broker.rss_kib() - before
     bench.check(name, seen, accepted=told["held"],
-                handshakes=told["held"] if kind == "tls" else 0, resumed=0, failed=0)
+                handshakes=told["held"] if kind == "tls" else 0, failed=0)
     return told["held"], told["refused"], grown / max(1, told["held"])
 
 
-def hold_direct(bench, kind, broker, origin, count):
+def hold_direct(bench, port, broker, origin, count):
     """KiB a socket of a program that holds them itself."""
-    with holding(bench, "hold-direct", kind, broker, origin, count) as (_, holder):
+    with holding(bench, "hold-direct", port, broker, origin, count) as (_, holder):
         before = parties.rss_kib(holder.pid)
         told = json.loads(holder.stdout.readline())
         return (parties.rss_kib(holder.pid) - before) / (told["held"] - 1)
 
 
 @contextlib.contextmanager
-def holding(bench, measure, kind, broker, origin, count):
+def holding(bench, measure, port, broker, origin, count):
     """(what it told first, the process that holds)"""
+    kind = "plain" if port == "plain" else "tls"
     holder = subprocess.Popen(
-        bench.command(measure, kind, broker, origin.ports[kind], count=count),
+        bench.command(measure, kind, broker, origin.ports[port], count=count),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         line = holder.stdout.readline()
         if not line:
-            raise SystemExit(f"{measure} {kind} failed")
+            raise SystemExit(f"{measure} {port} failed")
         yield json.loads(line), holder
     finally:
         holder.stdin.close()
