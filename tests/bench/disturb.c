@@ -124,13 +124,13 @@ static void paced(struct disturb *disturb)
         }
         if (bench_now_us() < next)
             continue;
+        next += 1e6 / (double)disturb->count;
         if (in_flight == PACED_MAX)
-            bench_die("the broker has fallen behind by %d connects", PACED_MAX);
+            continue; /* the broker has fallen behind: the origin will count too few */
         bench_write(broker.fd, line,
                     broker_connect_line(line, sizeof line, id, local, disturb->port, true));
         id += 2;
         in_flight++;
-        next += 1e6 / (double)disturb->count;
     }
     broker_shut(&broker);
 }

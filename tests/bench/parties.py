@@ -1,4 +1,5 @@
 """The processes of the benchmark: origin, daemon, clients; and what the rest of the machine does meanwhile."""
+import contextlib
 import json
 import os
 import pathlib
@@ -31,6 +32,13 @@ def make_certificates(folder):
              "-CAcreateserial", "-days", "2", "-extfile", "san.conf", "-out", "origin.pem"]):
         subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True,
                        timeout=DEADLINE)
+
+
+def end_all():
+    """Those that an error has left behind."""
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Party:
@@ -99,6 +107,7 @@ class Daemon:
 
     def keep_threads(self, start, core):
         """Threads whose names begin so stay on that core."""
+        self.stats()  # all threads are there once it answers
         kept = 0
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             if (task / "comm").read_text().startswith(start):
