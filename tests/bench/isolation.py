@@ -54,9 +54,11 @@ class Scene:
         os.mkfifo(self.release)
         self.origin = parties.Origin(bench.build, bench.folder, near)
         self.far_origin = parties.Origin(bench.build, bench.folder, self.beside)
-        self.broker = parties.Daemon(bench.build, bench.folder, near if one_core else (), environment={
-            "LD_PRELOAD": str((bench.build / "tests/support/libslow_resolver.so").resolve()),
-            "SLOW_RESOLVER_RELEASE": str(self.release), "SLOW_RESOLVER_LOG": str(self.asked)})
+        self.broker = parties.Daemon(
+            bench.build, bench.folder, near if one_core else (),
+            environment={"LD_PRELOAD": str(bench.build / "tests/support/libslow_resolver.so"),
+                         "SLOW_RESOLVER_RELEASE": str(self.release),
+                         "SLOW_RESOLVER_LOG": str(self.asked)})
         self.broker.keep_threads("io-", bench.options.core)
         self.probe = parties.Party([*near, *bench.command("probe", "plain", self.broker,
                                                           self.origin.ports["plain"])])

@@ -1,4 +1,4 @@
-"""The processes of the benchmark: origin, daemon, clients; and what the rest of the machine does meanwhile."""
+"""The processes of the benchmark: origin, daemon, clients; and what else the machine does."""
 import contextlib
 import json
 import os
@@ -160,7 +160,7 @@ def rss_kib(pid):
 
 
 class Others:
-    """The share of the machine's CPU time that went to processes that are not ours, or to other machines."""
+    """The share of all CPU time that went to processes that are not ours, or to other machines."""
 
     def __init__(self):
         self.started = self.now()
