@@ -14,6 +14,8 @@ N_HUNG = 200
 RATE = 400  # handshakes a second, paced
 FLOOD_CLIENTS = 8
 N_ROUND_TRIPS = 15000
+# Before each round, so that the scheduler finds all equally rested.
+PAUSE = 0.2
 WAIT = 20  # seconds until a disturbance is there, and until it has gone
 
 
@@ -71,6 +73,7 @@ class Scene:
         self.far_origin.stop()
 
     def measure(self):
+        time.sleep(PAUSE)
         return self.probe.ask(str(self.bench.count(N_ROUND_TRIPS)))
 
     @contextlib.contextmanager
