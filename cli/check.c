@@ -122,9 +122,12 @@ static int read_params(const struct cli *cli, struct proto_tcp_connect_params *p
 {
     static const char *const families[] = {"any", "ipv4", "ipv6", NULL};
     static const char *const versions[] = {"1.2", "1.3", NULL};
-    static const char *const need_tls[] = {"no-verify", "server-name", "alpn", "min-tls", NULL};
+    static const char *const need_tls[] = {"no-verify", "server-name", "alpn", "min-tls",
+                                           "profile",   "identity",    NULL};
     const char *alpn = cli_value(cli, &verb_check, "alpn");
     const char *server_name = cli_value(cli, &verb_check, "server-name");
+    const char *profile = cli_value(cli, &verb_check, "profile");
+    const char *identity = cli_value(cli, &verb_check, "identity");
 
     *params = (struct proto_tcp_connect_params){
         .hostname = cli->words[0],
@@ -135,6 +138,10 @@ static int read_params(const struct cli *cli, struct proto_tcp_connect_params *p
         .verify = cli_value(cli, &verb_check, "no-verify") == NULL,
         .has_server_name = server_name != NULL,
         .server_name = server_name,
+        .has_profile = profile != NULL,
+        .profile = profile,
+        .has_identity = identity != NULL,
+        .identity = identity,
         .has_explain = true,
         .explain = true,
     };
@@ -433,6 +440,8 @@ static const struct cli_option options[] = {
     {"server-name", "NAME", "name for SNI and verification instead of HOST", 0},
     {"alpn", "LIST", "protocols to offer by ALPN, with commas between, the best first", 0},
     {"min-tls", "VERSION", "oldest version of TLS to accept: 1.2 or 1.3", 0},
+    {"profile", "NAME", "trust profile: a section [tls \"NAME\"] of the broker", 0},
+    {"identity", "NAME", "client certificate: a section [identity \"NAME\"] of the broker", 0},
     {"family", "FAMILY", "which addresses to use: any, ipv4 or ipv6", 0},
     {"timeout", "SECONDS", "deadline for look-up, connect and handshake together", 0},
     {0},

@@ -53,10 +53,9 @@ static const struct {
     const char *what, *remedy;
 } alerts[] = {
     {"handshake failure", "the server and the broker found nothing that both accept",
-     "does the server ask for a client certificate (identity of TCPConnect)? Else: does it speak "
+     "does the server ask for a client certificate (--identity)? Else: does it speak "
      "TLS 1.2 or newer, with a cipher that tls.ciphers of the broker has?"},
-    {"certificate required", "the server asks for a client certificate",
-     "give it one: identity of TCPConnect"},
+    {"certificate required", "the server asks for a client certificate", "give it one: --identity"},
     {"bad certificate", "the server does not accept our client certificate, or wants one",
      "is it the right identity, and does the server know its CA?"},
     {"unsupported certificate", "the server does not accept this kind of client certificate",
@@ -207,7 +206,10 @@ static void advise_cause(struct check *check)
             (causes[i].stage && strcmp(causes[i].stage, data->stage) != 0))
             continue;
         check_what(finding, "%s", causes[i].what ? causes[i].what : check->error->message);
-        if (causes[i].remedy)
+        if (data->has_until)
+            check_remedy(finding, "%s The broker leaves it alone until %s (connect.backoff_after)",
+                         causes[i].remedy, data->until);
+        else if (causes[i].remedy)
             check_remedy(finding, "%s", causes[i].remedy);
         else
             check_remedy(finding, "%s; when it is mended run: tcpbroker reload",

@@ -51,7 +51,30 @@ def alert(number):
 
 class Checks(TestCase):
     DAEMON_ARGS = ("--cacerts", certificates().cacerts)
-    DAEMON_OPTIONS = {"resolver": True, "config": {"tls.system_store": "no"}}
+
+    @classmethod
+    def setUpClass(cls):
+        chain, key = certificates().pem("mutual")
+        # nothing is left alone for long by what these tests connect to in vain
+        cls.DAEMON_OPTIONS = {"resolver": True, "config": f"""
+[tls]
+system_store = no
+[tls "stranger"]
+trust = system
+[tls "modern"]
+trust = folder
+cacerts = {certificates().cacerts}
+min_version = 1.3
+[identity "me"]
+certificate = {chain}
+key = {key}
+users = {os.getuid()}
+[identity "other"]
+certificate = {chain}
+key = {key}
+users = 4242
+"""}
+        super().setUpClass()
 
     def setUp(self):
         if not os.access(COMMAND, os.X_OK):
@@ -95,6 +118,34 @@ class Checks(TestCase):
         self.assertRegex(answer["findings"][0]["what"], what)
         self.assertRegex(answer["findings"][0]["remedy"], remedy)
         return answer
+
+    # ---- profiles and identities ----
+
+    def test_profile(self):
+        with servers.Server(tls=servers.tls12()) as server:
+            self.check(OK, "--tls", "localhost", server.port)
+            self.advice(TLS, "issuer|CA|chain", "cacerts", "--tls", "--profile", "stranger", "localhost", server.port)
+            self.advice(TLS, "version", "TLS 1.2", "--tls", "--profile", "modern", "localhost", server.port)
+            done = run(self.daemon.socket_path, "--tls", "--profile", "none", "localhost", server.port)
+            self.assertEqual((done.returncode, done.stdout), (USAGE, b""))
+            self.assertIn(b"profile", done.stderr)
+
+    def test_identity(self):
+        for version in (servers.tls12, servers.tls13):
+            context = version("mutual")
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(certificates().ca_file())
+            with self.subTest(version=version.__name__), servers.Server(tls=context) as server:
+                self.advice(TLS, "client certificate|nothing that both accept", "--identity", "--tls", "localhost", server.port)
+                self.check(OK, "--tls", "--identity", "me", "localhost", server.port)
+                answer = self.json(POLICY, "--tls", "--identity", "other", "localhost", server.port)
+                self.assertIn("other", answer["findings"][0]["what"])
+
+    def test_left_alone(self):
+        port = servers.closed_port()
+        for _ in range(3):
+            text = self.check(CONNECT, "localhost", port)
+        self.assertRegex(text, r"leaves it alone until 20\S+Z")
 
     # ---- what works ----
 
