@@ -12,7 +12,7 @@
 #include "net/hostname.h"
 #include "util/log.h"
 
-enum { EXPIRES_SOON_DAYS = 14, SECONDS_OF_A_DAY = 86400 };
+enum { EXPIRES_SOON_S = 14 * 86400, DAY_S = 86400 };
 
 static int fail_memory(char *reason, size_t n_reason)
 {
@@ -352,9 +352,9 @@ static void log_identity(const struct identity *identity)
     if (left < 0)
         log_warning("the certificate of the identity %s has expired; peers will refuse it",
                     identity_name(identity));
-    else if (left < EXPIRES_SOON_DAYS * SECONDS_OF_A_DAY)
+    else if (left < EXPIRES_SOON_S)
         log_warning("the certificate of the identity %s expires in %lld days",
-                    identity_name(identity), (long long)left / SECONDS_OF_A_DAY);
+                    identity_name(identity), (long long)left / DAY_S);
 }
 
 void profiles_log(const struct credentials *credentials)

@@ -197,7 +197,7 @@ int identity_new(struct identity **ret_identity, const char *name, const char *c
     if (!identity)
         return -ENOMEM;
     atomic_init(&identity->n_refs, 1);
-    strcpy(identity->name, name);
+    memcpy(identity->name, name, strlen(name) + 1);
     int r = fill(identity, certificate, key, error_text, n_error_text);
     ERR_clear_error();
     if (r) {

@@ -27,7 +27,7 @@ struct tls_engine {
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
     unsigned n_alpn;
-    struct tls_chain *chain; /* explain: until it is taken */
+    struct tls_chain *chain;        /* explain: until it is taken */
     SSL_SESSION *offered;           /* for resumption, during a handshake */
     struct tls_session_terms terms; /* of sessions of this connection; all 0: they cannot be kept */
 };
