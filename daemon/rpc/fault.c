@@ -182,6 +182,32 @@ static const char *verify_hint(const struct net_error *error)
     bool server = error->verify_depth == 0;
 
     switch (error->verify_code) {
+    case 3:  /* UNABLE_TO_GET_CRL */
+    case 33: /* UNABLE_TO_GET_CRL_ISSUER */
+    case 44: /* DIFFERENT_CRL_SCOPE */
+        return "no revocation list is there for it: add that of its issuer to tls.crl or the "
+               "profile's crl, or check less (crl_check)";
+    case 8: /* CRL_SIGNATURE_FAILURE */
+        return "the revocation list of its issuer was damaged, or somebody else has made it; get "
+               "it "
+               "anew";
+    case 11: /* CRL_NOT_YET_VALID */
+        return "the revocation list of its issuer is from the future; a clock is wrong";
+    case 12: /* CRL_HAS_EXPIRED */
+        return "the revocation list of its issuer is out of date; get a newer list and reload (or "
+               "a "
+               "clock is wrong)";
+    case 23: /* CERT_REVOKED */
+        return server ? "its issuer has revoked it; the server needs a new certificate"
+                      : "a CA's certificate was revoked; the server needs one of another CA";
+    case 35: /* KEYUSAGE_NO_CRL_SIGN */
+        return "its issuer may not sign revocation lists (keyUsage without cRLSign); it cannot be "
+               "checked";
+    case 36: /* UNHANDLED_CRITICAL_CRL_EXTENSION */
+        return "the revocation list of its issuer has something that is not understood here; "
+               "a plain, complete list is needed";
+    case 50: /* APPLICATION_VERIFICATION */
+        return "is it the right server? Then add the pin of its new key to pins of the profile";
     case 2:  /* UNABLE_TO_GET_ISSUER_CERT */
     case 20: /* UNABLE_TO_GET_ISSUER_CERT_LOCALLY */
     case 21: /* UNABLE_TO_VERIFY_LEAF_SIGNATURE */
