@@ -254,21 +254,25 @@ static int read_destinations(const struct config_list *list, struct credentials_
     return 0;
 }
 
+static int find_file(const char *option, char *path, size_t n_path, char *text, size_t n_text)
+{
+    const char *wrong = config_file_path(option, path, n_path);
+    if (!wrong)
+        return 0;
+    snprintf(text, n_text, "%s %s", option, wrong);
+    return -EINVAL;
+}
+
 static int read_identity(const struct config_identity *config,
                          struct credentials_identity *identity, char *text, size_t n_text)
 {
-    char certificate[4096], key[4096];
-    const char *wrong = config_file_path(config->certificate, certificate, sizeof(certificate));
+    char certificate[4096], key[4096] = "";
 
-    key[0] = '\0';
-    if (!wrong && *config->key)
-        wrong = config_file_path(config->key, key, sizeof(key));
-    if (wrong) {
-        snprintf(text, n_text, "%s %s",
-                 *config->key && certificate[0] ? config->key : config->certificate, wrong);
-        return -EINVAL;
-    }
-    int r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
+    int r = find_file(config->certificate, certificate, sizeof(certificate), text, n_text);
+    if (r == 0 && *config->key)
+        r = find_file(config->key, key, sizeof(key), text, n_text);
+    if (r == 0)
+        r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
     if (r == 0)
         r = read_ids(&config->users, config->name, "user", find_user, &identity->uids,
                      &identity->n_uids);
