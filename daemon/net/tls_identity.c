@@ -238,7 +238,8 @@ int64_t identity_not_after(const struct identity *identity)
 
 int identity_present(const struct identity *identity, SSL *ssl)
 {
-    return SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1) == 1
-               ? 0
-               : -EINVAL;
+    ERR_clear_error();
+    if (SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1) == 1)
+        return 0;
+    return lacked_memory() ? -ENOMEM : -EINVAL;
 }

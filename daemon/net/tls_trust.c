@@ -50,6 +50,7 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
                                 X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
     SSL_CTX_set_alpn_select_cb(context, tls_choose_alpn, NULL);
+    SSL_CTX_set_cert_cb(context, tls_on_certificate_asked, NULL);
     tls_store_init(&trust->store, SSL_CTX_get_cert_store(context));
     if (SSL_CTX_set_min_proto_version(context,
                                       settings->min_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) != 1)
