@@ -357,19 +357,28 @@ static void log_identity(const struct identity *identity)
                     identity_name(identity), (long long)left / SECONDS_OF_A_DAY);
 }
 
+static void log_profile(const struct credentials_profile *profile, bool is_default)
+{
+    const struct trust *trust = profile->trust;
+    const char *why;
+
+    if (trust_state(trust, &why) != NET_TRUST_OK)
+        log_error("verified TLS connections%s%s will be refused: %s",
+                  is_default ? "" : " of the profile ", is_default ? "" : profile->name, why);
+    else
+        log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
+                 profile->name, trust_uses_system(trust) ? "the system's store, " : "",
+                 trust_folder_certificates(trust), trust_crls(trust));
+    if (trust_crls_until(trust) < (int64_t)time(NULL))
+        log_warning("profile %s: a revocation list is out of date; without a newer one, what it "
+                    "covers is refused",
+                    profile->name);
+}
+
 void profiles_log(const struct credentials *credentials)
 {
-    for (size_t i = 0; i < credentials->n_profiles; i++) {
-        const struct credentials_profile *profile = &credentials->profiles[i];
-        const char *why;
-        if (trust_state(profile->trust, &why) != NET_TRUST_OK)
-            log_error("verified TLS connections%s%s will be refused: %s",
-                      i > 0 ? " of the profile " : "", i > 0 ? profile->name : "", why);
-        else
-            log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
-                     profile->name, trust_uses_system(profile->trust) ? "the system's store, " : "",
-                     trust_folder_certificates(profile->trust), trust_crls(profile->trust));
-    }
+    for (size_t i = 0; i < credentials->n_profiles; i++)
+        log_profile(&credentials->profiles[i], i == 0);
     for (size_t i = 0; i < credentials->n_identities; i++)
         log_identity(credentials->identities[i].identity);
 }

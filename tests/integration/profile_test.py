@@ -10,7 +10,6 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-import servers
 from harness import Daemon, Elapsed, OwnDaemonTestCase, RpcError, TestCase, daemon_path, main, seconds
 from partners import Partners, section
 from servers import Server
@@ -36,9 +35,16 @@ PARTNER, PARTNER_FOLDER, OF_PARTNER = root("partner")
 STORE = {"SSL_CERT_FILE": os.path.join(SYSTEM_FOLDER, "root.pem"), "SSL_CERT_DIR": "/nowhere"}
 
 
-def context(certificate, **kw):
-    made = servers.tls_context(**kw)
+def context(certificate, minimum=None, maximum=None, alpn=None, ciphers="DEFAULT:@SECLEVEL=0"):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.set_ciphers(ciphers)
     made.load_cert_chain(*MAKER.files(certificate))
+    if minimum:
+        made.minimum_version = minimum
+    if maximum:
+        made.maximum_version = maximum
+    if alpn:
+        made.set_alpn_protocols(alpn)
     return made
 
 
