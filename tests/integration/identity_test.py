@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -648,6 +649,62 @@ class Files(OwnDaemonTestCase):
             self.configure(text)
             client.call("Broker.Reload")
             self.assertEqual(code(), expected, text)
+
+    def test_changed_while_the_name_is_looked_up(self):
+        """The port of a service is judged when it is known, by what holds then."""
+        self.start(self.text(), resolver=True)
+        self.client = client = self.open_client()
+        for text, expected in ((self.text(destinations="*.tls.test:443"), -10061), (self.text(destinations="*.tls.test:1"), -10013),
+                               (self.text(users="4242"), -10013), (PARTNERS.trust(), -32602)):
+            self.assertEqual(self.code_after(client, text), expected, text)
+        self.check_stats("sockets", 0)
+
+    def code_after(self, client, text):
+        """Of a request that waited for its look-up when text came into force."""
+        for attempt in range(20):
+            self.configure(self.text())
+            client.call("Broker.Reload")
+            id = client.send("TCPConnect", {"hostname": f"slow-{attempt}-{len(text)}.tls.test", "port": "https",
+                                            "secure": True, "identity": "partner"})
+            self.configure(text)
+            client.call("Broker.Reload")
+            in_time = not client.answered(id)
+            code = client.answer(id)["error"]["code"]
+            if in_time:
+                return code
+        raise AssertionError("no reload is done within the 300 ms of a look-up")
+
+    def test_reload_while_connecting(self):
+        server = self.use(Asking(PARTNERS.server_context()))
+        self.start(self.text())
+        renewed = PARTNERS.new_client(name="renewed")
+        failed = []
+
+        def work():
+            try:
+                with self.daemon.client() as client:
+                    for _ in range(25):
+                        number = client.call("TCPConnect", hostname="localhost", port=server.port, secure=True,
+                                             identity="partner")["socket"]
+                        self.echo(client, number)
+                        client.call("TCPClose", [number])
+            except Exception as error:  # told below
+                failed.append(error)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        client = self.open_client()
+        for round in range(20):
+            certificate = renewed if round % 2 else PARTNERS.client
+            # the two files are changed one after the other: a reload in between would be refused
+            self.write("client.pem", certificate.pem + PARTNERS.one.pem)
+            self.write("client.key", PARTNERS.key(certificate))
+            client.call("Broker.Reload", answer_timeout=60)
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failed, [])
+        self.assertEqual({chain[0] for chain in server.shown} - {renewed.der, PARTNERS.client.der}, set())
+        self.assertEqual(len(server.shown), 100)
 
     def test_the_command_is_truthful(self):
         command = os.path.join(os.path.dirname(daemon_path()), "..", "cli", "tcpbroker")
