@@ -352,7 +352,7 @@ static void log_identity(const struct identity *identity)
     if (left < 0)
         log_warning("the certificate of the identity %s has expired; peers will refuse it",
                     identity_name(identity));
-    else if (left < EXPIRES_SOON_DAYS * SECONDS_OF_A_DAY)
+    else if (left / SECONDS_OF_A_DAY < EXPIRES_SOON_DAYS)
         log_warning("the certificate of the identity %s expires in %lld days",
                     identity_name(identity), (long long)left / SECONDS_OF_A_DAY);
 }

@@ -193,11 +193,12 @@ int identity_new(struct identity **ret_identity, const char *name, const char *c
 {
     if (n_error_text > 0)
         error_text[0] = '\0';
-    struct identity *identity = calloc(1, sizeof(*identity) + strlen(name) + 1);
+    size_t n_name = strlen(name) + 1;
+    struct identity *identity = calloc(1, sizeof(*identity) + n_name);
     if (!identity)
         return -ENOMEM;
     atomic_init(&identity->n_refs, 1);
-    strcpy(identity->name, name);
+    memcpy(identity->name, name, n_name);
     int r = fill(identity, certificate, key, error_text, n_error_text);
     ERR_clear_error();
     if (r) {
