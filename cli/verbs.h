@@ -3,6 +3,7 @@
 #include "cli/verb.h"
 
 extern const struct cli_verb verb_call;
+extern const struct cli_verb verb_check;
 extern const struct cli_verb verb_completion;
 extern const struct cli_verb verb_connect;
 extern const struct cli_verb verb_errors;

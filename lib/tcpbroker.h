@@ -324,6 +324,77 @@ struct tcpb_tls_peer {
     const char *sha256;
 };
 
+struct tcpb_certificate {
+    /* its subject (RFC 2253) */
+    const char *subject;
+    /* its issuer (RFC 2253) */
+    const char *issuer;
+    /* begin of its validity (RFC 3339, UTC) */
+    const char *not_before;
+    /* end of its validity (RFC 3339, UTC) */
+    const char *not_after;
+    /* SHA-256 of the certificate (hex) */
+    const char *sha256;
+    /* kind and size of its key: RSA 2048, EC P-256, ED25519 */
+    const char *key;
+    /* how its issuer signed it: sha256WithRSAEncryption, ... */
+    const char *signature;
+    /* the server's certificate: the names and addresses it is for */
+    bool has_names;
+    struct tcpb_strings names;
+    /* how many more it has than names tells */
+    bool has_names_more;
+    int64_t names_more;
+    /* true: it has issued itself */
+    bool self_signed;
+    /* true: the server has sent it; false: it is from the broker's store */
+    bool sent;
+    /* true: it is in the broker's store */
+    bool trusted;
+    /* its place in the chain, 0 is the server's own; absent: the server has sent it for nothing */
+    bool has_depth;
+    int64_t depth;
+};
+
+struct tcpb_tls_failure {
+    /* OpenSSL's X509_V_ERR_ number */
+    bool has_verify_code;
+    int64_t verify_code;
+    /* its text */
+    bool has_verify_text;
+    const char *verify_text;
+    /* where in the chain: 0 is the server's own certificate */
+    bool has_depth;
+    int64_t depth;
+    /* subject of the certificate at that depth */
+    bool has_subject;
+    const char *subject;
+    /* its issuer */
+    bool has_issuer;
+    const char *issuer;
+    /* the alert the peer sent */
+    bool has_alert;
+    const char *alert;
+    /* the TLS library's own words */
+    bool has_library;
+    const char *library;
+    /* explain: the version of TLS */
+    bool has_version;
+    const char *version;
+    /* explain: the cipher suite's name */
+    bool has_cipher;
+    const char *cipher;
+    /* explain: the protocol agreed by ALPN */
+    bool has_alpn;
+    const char *alpn;
+    /* explain: the certificates, from the server's own upwards; struct tcpb_certificate */
+    bool has_chain;
+    struct tcpb_objects chain;
+    /* explain: how many more there are than chain tells */
+    bool has_chain_more;
+    int64_t chain_more;
+};
+
 struct tcpb_tls_facts {
     /* TLSv1.2 or TLSv1.3 */
     const char *version;
@@ -332,16 +403,25 @@ struct tcpb_tls_facts {
     /* the protocol agreed by ALPN (RFC 7301) */
     bool has_alpn;
     const char *alpn;
-    /* the name sent as SNI; none for an address */
+    /* the name the client sent as SNI; none for an address */
     bool has_server_name;
     const char *server_name;
-    /* false: encrypted, but nobody knows with whom */
+    /* the peer's certificate was; false: encrypted, but nobody knows with whom */
     bool verified;
     /* true: an earlier session was resumed */
     bool resumed;
     /* the peer's certificate */
     bool has_peer;
     struct tcpb_tls_peer peer;
+    /* explain: the certificates, from the server's own upwards; struct tcpb_certificate */
+    bool has_chain;
+    struct tcpb_objects chain;
+    /* explain: how many more there are than chain tells */
+    bool has_chain_more;
+    int64_t chain_more;
+    /* explain, verify false: why the certificate would not have been accepted */
+    bool has_refusal;
+    struct tcpb_tls_failure refusal;
 };
 
 struct tcpb_socket_row {
@@ -425,30 +505,6 @@ struct tcpb_attempt {
     int64_t ms;
 };
 
-struct tcpb_tls_failure {
-    /* OpenSSL's X509_V_ERR_ number */
-    bool has_verify_code;
-    int64_t verify_code;
-    /* its text */
-    bool has_verify_text;
-    const char *verify_text;
-    /* where in the chain: 0 is the server's own certificate */
-    bool has_depth;
-    int64_t depth;
-    /* subject of the certificate at that depth */
-    bool has_subject;
-    const char *subject;
-    /* its issuer */
-    bool has_issuer;
-    const char *issuer;
-    /* the alert the peer sent */
-    bool has_alert;
-    const char *alert;
-    /* the TLS library's own words */
-    bool has_library;
-    const char *library;
-};
-
 struct tcpb_error_data {
     /* the stable name of the code */
     const char *symbol;
@@ -465,6 +521,9 @@ struct tcpb_error_data {
     /* each address tried; struct tcpb_attempt */
     bool has_attempts;
     struct tcpb_objects attempts;
+    /* explain: the addresses, as the resolver gave them */
+    bool has_addresses;
+    struct tcpb_strings addresses;
     /* what TLS had to say */
     bool has_tls;
     struct tcpb_tls_failure tls;
@@ -542,9 +601,14 @@ struct tcpb_tcp_connect_params {
      * of 1..64 bytes) */
     bool has_identity;
     const char *identity;
-    /* hand out the stream at once; not in this version (true or false; absent: false) */
+    /* hand out the byte stream at once, as TCPAttach does; a plain connection then has no
+     * number (true or false; absent: false) */
     bool has_attach;
     bool attach;
+    /* tell more, also when it fails: addresses, attempts, the chain of certificates (true or
+     * false; absent: false) */
+    bool has_explain;
+    bool explain;
     /* the thread that will own the socket (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -552,7 +616,8 @@ struct tcpb_tcp_connect_params {
 
 struct tcpb_tcp_connect_result {
     char unused_;
-    /* the socket's number */
+    /* the socket's number; absent when direct */
+    bool has_socket;
     int64_t socket;
     /* the peer's address */
     const char *remote_address;
@@ -567,6 +632,18 @@ struct tcpb_tcp_connect_result {
     /* secure only */
     bool has_tls;
     struct tcpb_tls_facts tls;
+    /* with attach: descriptors that come with this line */
+    bool has_fds;
+    int64_t fds;
+    /* with attach: as in TCPAttach */
+    bool has_direct;
+    bool direct;
+    /* explain: the addresses, as the resolver gave them */
+    bool has_addresses;
+    struct tcpb_strings addresses;
+    /* explain: each address tried; struct tcpb_attempt */
+    bool has_attempts;
+    struct tcpb_objects attempts;
 };
 
 /* TCPSend: send text or bytes */
@@ -752,6 +829,29 @@ struct tcpb_tcp_accept_params {
     /* deadline; absent: that of Session.Set, else none (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* TLS, as server: the answer comes after the handshake, which has connect.timeout (true or
+     * false; absent: false) */
+    bool has_secure;
+    bool secure;
+    /* certificate to show, an [identity "name"] of the configuration; with secure it must be
+     * there (string of 1..64 bytes) */
+    bool has_identity;
+    const char *identity;
+    /* ask the client for a certificate, and verify it by the trust profile (0 none, 1 optional,
+     * 2 required; absent: 0) */
+    bool has_client_certificate;
+    int64_t client_certificate;
+    /* trust profile, a [tls "name"] of the configuration; absent: default, which is [tls]
+     * (string of 1..64 bytes) */
+    bool has_profile;
+    const char *profile;
+    /* protocols to choose from by ALPN, the best first; who offers none of them is refused
+     * (list of 1..16 strings of 1..255 bytes) */
+    bool has_alpn;
+    struct tcpb_strings alpn;
+    /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */
+    bool has_min_tls;
+    int64_t min_tls;
     /* the asking thread, which will own the new socket (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -769,6 +869,9 @@ struct tcpb_tcp_accept_result {
     const char *local_address;
     /* our port */
     int64_t local_port;
+    /* as in TCPConnect; with secure only */
+    bool has_tls;
+    struct tcpb_tls_facts tls;
 };
 
 /* TCPGetMyAddr: the local address of a socket or of this host */
@@ -889,7 +992,7 @@ struct tcpb_tcp_ping_result {
     const char *address;
 };
 
-/* TCPAttach (not in this version): hand out the byte stream as a file descriptor */
+/* TCPAttach: hand out the byte stream as a file descriptor */
 struct tcpb_tcp_attach_params {
     char unused_;
     /* the socket's number (integer 1..2147483647) */
@@ -931,10 +1034,21 @@ struct tcpb_tcp_start_tls_params {
     /* certificate to show, as in TCPConnect; as server it must be there (string of 1..64 bytes) */
     bool has_identity;
     const char *identity;
+    /* be the server of the handshake; verify has no meaning then, server_name must not be there
+     * (true or false; absent: false) */
+    bool has_server;
+    bool server;
+    /* as server: ask the client for a certificate, and verify it by the trust profile (0 none,
+     * 1 optional, 2 required; absent: 0) */
+    bool has_client_certificate;
+    int64_t client_certificate;
     /* deadline for the handshake; absent: that of Session.Set, else connect.timeout
      * (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* tell the chain of certificates, also when it fails (true or false; absent: false) */
+    bool has_explain;
+    bool explain;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -1087,6 +1201,8 @@ struct tcpb_broker_stats_result {
     int64_t connects_failed;
     /* of these, by their deadline */
     int64_t connects_timed_out;
+    /* streams handed out by TCPAttach, or TCPConnect with attach */
+    int64_t attached;
     /* connections given out by TCPAccept */
     int64_t accepts;
     /* TLS handshakes completed */
@@ -1345,6 +1461,11 @@ int tcpb_tcp_addr2name(struct tcpb *broker, const struct tcpb_tcp_addr2name_para
 int tcpb_tcp_ping(struct tcpb *broker, const struct tcpb_tcp_ping_params *params,
                   struct tcpb_reply **ret_reply, const struct tcpb_tcp_ping_result **ret_result,
                   struct tcpb_error *error);
+
+/* TCPAttach: hand out the byte stream as a file descriptor. */
+int tcpb_tcp_attach(struct tcpb *broker, const struct tcpb_tcp_attach_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_tcp_attach_result **ret_result,
+                    struct tcpb_error *error);
 
 /* TCPStartTLS: turn a plain socket into TLS. */
 int tcpb_tcp_start_tls(struct tcpb *broker, const struct tcpb_tcp_start_tls_params *params,

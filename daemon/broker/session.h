@@ -43,6 +43,7 @@ struct session {
     size_t n_held;      /* bytes of running requests */
     struct map sockets; /* number -> struct socket */
     size_t n_offered;   /* sockets on offer */
+    bool lingering;     /* it has ended, but for attached sockets (socket_attach.h) */
     struct session_deadlines deadlines;
     /* kept by the layer above */
     struct list members; /* its connections */

@@ -16,7 +16,8 @@ static const char *const state_names[] = {
     [SOCKET_UNBOUND] = "unbound",     [SOCKET_BOUND] = "bound",
     [SOCKET_LISTENING] = "listening", [SOCKET_CONNECTING] = "connecting",
     [SOCKET_OPEN] = "open",           [SOCKET_SECURING] = "securing",
-    [SOCKET_CLOSING] = "closing",     [SOCKET_FAILED] = "failed",
+    [SOCKET_ATTACHED] = "attached",   [SOCKET_CLOSING] = "closing",
+    [SOCKET_FAILED] = "failed",
 };
 
 void socket_set_state(struct socket *socket, enum socket_state state)
@@ -26,8 +27,10 @@ void socket_set_state(struct socket *socket, enum socket_state state)
         [SOCKET_BOUND] = 1U << SOCKET_LISTENING,
         [SOCKET_LISTENING] = 0,
         [SOCKET_CONNECTING] = 1U << SOCKET_OPEN,
-        [SOCKET_OPEN] = 1U << SOCKET_SECURING | 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
+        [SOCKET_OPEN] = 1U << SOCKET_SECURING | 1U << SOCKET_ATTACHED | 1U << SOCKET_CLOSING |
+                        1U << SOCKET_FAILED,
         [SOCKET_SECURING] = 1U << SOCKET_OPEN | 1U << SOCKET_FAILED,
+        [SOCKET_ATTACHED] = 1U << SOCKET_CLOSING | 1U << SOCKET_FAILED,
         [SOCKET_CLOSING] = 1U << SOCKET_FAILED,
         [SOCKET_FAILED] = 0,
     };
@@ -174,7 +177,9 @@ struct socket *socket_free(struct socket *socket, bool tell)
     log_end(socket);
     if (tell)
         end_parked(socket);
-    socket->stream = stream_free(socket->stream, socket->state == SOCKET_OPEN);
+    socket_detach(socket);
+    socket->stream = stream_free(socket->stream,
+                                 socket->state == SOCKET_OPEN || socket->state == SOCKET_ATTACHED);
     socket->acceptor = acceptor_free(socket->acceptor);
     socket->connection = connection_free(socket->connection);
     socket_drop_buffer(socket);
@@ -189,6 +194,10 @@ void socket_on_ready(void *context, unsigned ready)
 {
     struct socket *socket = context;
 
+    if (socket->state == SOCKET_ATTACHED) {
+        socket_relay_ready(socket, ready);
+        return;
+    }
     if ((ready & STREAM_WRITABLE) && socket_pump_sends(socket))
         return;
     if ((ready & STREAM_READABLE) && socket->state != SOCKET_FAILED && socket_pump_reads(socket))
@@ -212,7 +221,7 @@ void socket_update_interest(struct socket *socket)
 {
     unsigned ready = 0;
 
-    if (!socket->stream)
+    if (!socket->stream || socket->state == SOCKET_ATTACHED)
         return;
     if (socket_wants_read(socket))
         ready |= STREAM_READABLE;
@@ -410,6 +419,12 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
     return SOCKET_OK; /* also when ending it failed: the number is released either way */
 }
 
+enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close)
+{
+    ASSERT(socket->state == SOCKET_ATTACHED);
+    return close_complete(socket, close);
+}
+
 enum socket_outcome socket_close(struct socket *socket, struct socket_close *close)
 {
     ASSERT_OWNER(socket->room->loop);
@@ -418,6 +433,8 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
         return SOCKET_E_NOT_CONNECTED;
     if (socket->state <= SOCKET_LISTENING) /* nothing is under way: it just goes */
         return close->option == SOCKET_CLOSE_PARTIAL ? SOCKET_E_NOT_CONNECTED : SOCKET_OK;
+    if (socket->state == SOCKET_ATTACHED)
+        return SOCKET_E_ATTACHED;
     if (close->option == SOCKET_CLOSE_ABORT)
         return close_abort(socket);
     if (socket->close || socket->state == SOCKET_SECURING)

@@ -21,8 +21,7 @@
 
 #include "broker/label.h"
 #include "broker/receive.h"
-#include "broker/table.h"
-#include "loop/loop.h"
+#include "broker/socket_room.h"
 #include "net/stream.h"
 
 struct session;
@@ -31,17 +30,7 @@ struct acceptor;
 struct socket_accept;
 struct socket_secure;
 struct socket_hold;
-
-/* What all sockets of one io thread share. */
-struct socket_room {
-    struct loop *loop;
-    struct table *table;
-    const struct tcp_options *tcp; /* of accepted connections */
-    size_t receive_buffer;         /* bytes read ahead per socket */
-    int64_t close_timeout_ms;
-    char *scratch; /* what is read goes here first, so idle sockets have no buffer */
-    size_t n_scratch;
-};
+struct attached;
 
 enum socket_state {
     SOCKET_UNBOUND, /* a number only, to be bound */
@@ -50,6 +39,7 @@ enum socket_state {
     SOCKET_CONNECTING, /* number reserved, no stream yet */
     SOCKET_OPEN,
     SOCKET_SECURING, /* its connection is on a dial thread, for a TLS handshake */
+    SOCKET_ATTACHED, /* its bytes go by a file descriptor (socket_attach.h) */
     SOCKET_CLOSING,  /* complete close under way */
     SOCKET_FAILED,   /* socket_error() tells; unread bytes may be left */
 };
@@ -86,6 +76,7 @@ enum socket_outcome {
     SOCKET_E_UNREAD,        /* start TLS: bytes of the plain phase are unread */
     SOCKET_E_PEER_ENDED,    /* start TLS: the peer ended sending */
     SOCKET_E_LIMIT,         /* accept: socket_accept.limit tells which */
+    SOCKET_E_ATTACHED,      /* its bytes go by a file descriptor */
     SOCKET_E_NO_MEMORY,
 };
 
@@ -139,6 +130,7 @@ struct socket {
     struct socket_accept *accept;
     struct socket_secure *secure;
     struct socket_hold *hold;
+    struct attached *attached;     /* socket_attach.c's */
     int family;                    /* UNBOUND: AF_UNSPEC, AF_INET or AF_INET6 */
     struct acceptor *acceptor;     /* BOUND, LISTENING */
     struct connection *connection; /* at rest: what the stream was */

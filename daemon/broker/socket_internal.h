@@ -40,5 +40,11 @@ NODISCARD bool socket_proceed_close(struct socket *socket);
 /* The peer's end was read while closing. true: the socket is gone. */
 bool socket_finish_close(struct socket *socket, enum socket_outcome outcome);
 
+/* Of an attached socket, in socket_attach.c. */
+void socket_relay_ready(struct socket *socket, unsigned ready);
+void socket_detach(struct socket *socket); /* fine when it is not attached */
+/* Its local side has gone: as socket_close() with SOCKET_CLOSE_COMPLETE. */
+enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close);
+
 void socket_drop_buffer(struct socket *socket);
 bool socket_wants_read(const struct socket *socket);

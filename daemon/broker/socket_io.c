@@ -93,6 +93,8 @@ enum socket_outcome socket_send(struct socket *socket, struct socket_send *send)
         return SOCKET_E_CLOSING;
     if (socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
+    if (socket->state == SOCKET_ATTACHED)
+        return SOCKET_E_ATTACHED;
     if (socket->sending != SENDING_OPEN)
         return SOCKET_E_SHUT_DOWN;
     /* a secure socket always sends as if blocking */
@@ -373,6 +375,8 @@ enum socket_outcome socket_receive(struct socket *socket, struct socket_receive 
         return SOCKET_E_CLOSING;
     if (socket->receive || socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
+    if (socket->state == SOCKET_ATTACHED)
+        return SOCKET_E_ATTACHED;
     enum socket_outcome outcome = judge(socket, receive);
     if (outcome != SOCKET_E_PARKED)
         return outcome;

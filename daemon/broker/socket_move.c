@@ -25,6 +25,8 @@ enum socket_outcome socket_export(struct socket *socket)
         return SOCKET_E_BUSY;
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
+    case SOCKET_ATTACHED:
+        return SOCKET_E_ATTACHED;
     default:
         break;
     }
@@ -73,16 +75,22 @@ struct socket *socket_discard(struct socket *socket)
  * ---------------------------------------------------------------------------------------------
  */
 
-/* Has the peer said something that nobody has read? */
-static enum socket_outcome peek(const struct socket *socket)
+/* RFC 8446 section 5.1: a handshake begins with a record of this type. */
+enum { TLS_HANDSHAKE_RECORD = 22 };
+
+/* Has the peer said something that is not for TLS and that nobody has read? */
+static enum socket_outcome peek(const struct socket *socket, enum socket_secure_role role)
 {
-    if (socket->end > socket->start)
+    bool server = role == SOCKET_SECURE_SERVER;
+
+    if (socket->end > socket->start &&
+        !(server && socket->buffer[socket->start] == TLS_HANDSHAKE_RECORD))
         return SOCKET_E_UNREAD;
     if (socket->receiving == RECEIVING_ENDED)
         return SOCKET_E_PEER_ENDED;
     switch (stream_peek(socket->stream)) {
     case 0:
-        return SOCKET_E_UNREAD;
+        return server ? SOCKET_OK : SOCKET_E_UNREAD;
     case STREAM_E_END:
         return SOCKET_E_PEER_ENDED;
     default:
@@ -90,8 +98,23 @@ static enum socket_outcome peek(const struct socket *socket)
     }
 }
 
-enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *secure,
-                                  struct connection **ret_connection)
+/* What was read ahead is the handshake's, not the user's. */
+static void hand_over_ahead(struct socket *socket, struct connection *connection)
+{
+    size_t n = socket->end - socket->start;
+
+    if (n == 0)
+        return;
+    memmove(socket->buffer, socket->buffer + socket->start, n);
+    connection->ahead = socket->buffer;
+    connection->n_ahead = n;
+    socket->bytes_in -= n;
+    socket->buffer = NULL;
+    socket->start = socket->end = socket->capacity = 0;
+}
+
+enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role role,
+                                  struct socket_secure *secure, struct connection **ret_connection)
 {
     ASSERT_OWNER(socket->room->loop);
     switch (socket->state) {
@@ -102,6 +125,8 @@ enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *s
         return SOCKET_E_BUSY;
     case SOCKET_OPEN:
         break;
+    case SOCKET_ATTACHED:
+        return SOCKET_E_ATTACHED;
     default:
         return SOCKET_E_NOT_CONNECTED;
     }
@@ -113,11 +138,12 @@ enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *s
         return SOCKET_E_SHUT_DOWN;
     secure->local = *stream_local(socket->stream);
     secure->remote = *stream_remote(socket->stream);
-    enum socket_outcome outcome = peek(socket);
+    enum socket_outcome outcome = peek(socket, role);
     if (outcome != SOCKET_OK)
         return outcome;
     int r = stream_export(&socket->stream, ret_connection);
     ASSERT(r == 0);
+    hand_over_ahead(socket, *ret_connection);
     socket->secure = secure;
     socket_set_state(socket, SOCKET_SECURING);
     return SOCKET_OK;

@@ -29,9 +29,14 @@ struct socket_secure {
     void (*on_done)(struct socket_secure *secure, enum socket_outcome outcome);
 };
 
+/* As server the first words of TLS are the peer's and may be there already: only what was read
+ * ahead counts as unread then. */
+enum socket_secure_role { SOCKET_SECURE_CLIENT, SOCKET_SECURE_SERVER };
+
 /* OPEN -> SECURING: *ret_connection, a plain one, is the caller's. SOCKET_OK, or _NOT_CONNECTED,
  * _BUSY, _FAILED, _SECURE, _UNREAD, _SHUT_DOWN or _PEER_ENDED, and nothing has changed. */
-NODISCARD enum socket_outcome socket_secure(struct socket *socket, struct socket_secure *secure,
+NODISCARD enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role role,
+                                            struct socket_secure *secure,
                                             struct connection **ret_connection);
 /* SECURING -> OPEN; takes *connection. Returns 0 or -errno (still SECURING: fail it). */
 NODISCARD int socket_secured(struct socket *socket, struct connection **connection);

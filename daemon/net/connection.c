@@ -10,6 +10,7 @@ struct connection *connection_free(struct connection *connection)
         return NULL;
     tls_engine_free(connection->tls);
     free(connection->facts);
+    free(connection->ahead);
     if (connection->fd >= 0)
         close(connection->fd);
     free(connection);

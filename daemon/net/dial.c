@@ -131,6 +131,8 @@ static void handshake(struct job *job)
     struct dial *dial = job->dial;
     int r = tls_engine_handshake(job->connection->tls, &dial->error);
 
+    if (dial->explain && !dial->chain)
+        dial->chain = tls_engine_take_chain(job->connection->tls);
     switch (r) {
     case 0:
         r = tls_facts_new(&job->connection->facts, job->connection->tls);
@@ -167,12 +169,13 @@ static void start_handshake(struct job *job)
         .verify = dial->verify,
         .anonymous = dial->anonymous,
         .min_tls13 = dial->min_tls13,
+        .explain = dial->explain,
         .server_name = dial->server_name,
         .alpn = dial->alpn,
         .n_alpn = dial->n_alpn,
         .identity = dial->identity,
     };
-    int r = tls_engine_new(&job->connection->tls, dial->trust, &request, job->connection->fd);
+    int r = tls_engine_new(job->connection, dial->trust, &request);
     if (r == 0)
         r = watch_new(&job->watch, job->dialer->loop, job->connection->fd, on_handshake_event, job);
     if (r == TLS_E_IDENTITY) {
@@ -306,6 +309,7 @@ void dialer_post(struct dialers *dialers, struct dial **moved)
     atomic_store(&dial->cancel_state, CANCEL_IDLE);
     dial->race = NULL;
     dial->connection = NULL;
+    dial->chain = NULL;
     dial->error = (struct net_error){0};
     dial->connect_us = dial->handshake_us = 0;
     dial->dialer = best;
@@ -329,6 +333,7 @@ struct dial *dial_free(struct dial *dial)
     connection_free(dial->connection);
     connection_free(dial->upgrade);
     free(dial->addresses);
+    free(dial->chain);
     trust_unref(dial->trust);
     identity_unref(dial->identity);
     free(dial);

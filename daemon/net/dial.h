@@ -17,6 +17,7 @@
 #include "net/identity.h"
 #include "net/stream.h"
 #include "net/tcp_options.h"
+#include "net/tls_chain.h"
 #include "net/trust.h"
 
 struct dialers;
@@ -41,6 +42,7 @@ struct dial {
     int64_t deadline_us;  /* on loop_clock_us() */
     /* TLS, as in struct tls_request */
     bool secure, server, verify, anonymous, min_tls13;
+    bool explain; /* bring the chain along; tls_engine.h says what else it means */
     char
         server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */
     unsigned char alpn[TRUST_ALPN_MAX]; /* wire form: length-prefixed names (RFC 7301 3.1) */
@@ -55,6 +57,7 @@ struct dial {
     /* what came of it */
     struct connection *connection; /* owned; taken by the receiver */
     struct net_error error;
+    struct tls_chain *chain; /* explain: owned; NULL: the server has shown none */
     int64_t connect_us, handshake_us;
     int64_t resolve_us; /* the poster's: how long the look-up took */
     /* inside */

@@ -51,6 +51,8 @@ struct connection {
     struct address local, remote;
     struct tls_engine *tls;  /* NULL: plain */
     struct tls_facts *facts; /* NULL: plain */
+    char *ahead;             /* on the way to a handshake as server: what was read already; owned */
+    size_t n_ahead;
 };
 struct connection *
 connection_free(struct connection *connection); /* closes the fd; no close_notify */

@@ -113,8 +113,18 @@ static int set_server(struct tls_engine *engine, const struct tls_request *reque
     return SSL_set_num_tickets(ssl, 0) == 1 ? 0 : -ENOMEM;
 }
 
+static int set_socket(struct tls_engine *engine, struct connection *connection)
+{
+    if (SSL_set_fd(engine->ssl, connection->fd) != 1)
+        return -ENOMEM;
+    if (!connection->ahead)
+        return 0;
+    engine->ahead = true;
+    return tls_ahead_set(engine->ssl, connection->fd, &connection->ahead, connection->n_ahead);
+}
+
 static int set_up(struct tls_engine *engine, const struct trust *trust,
-                  const struct tls_request *request, int fd)
+                  const struct tls_request *request, struct connection *connection)
 {
     SSL *ssl = engine->ssl;
 
@@ -129,26 +139,27 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
     r = request->identity ? identity_present(request->identity, ssl) : 0;
     if (r)
         return r == -EINVAL ? TLS_E_IDENTITY : r;
-    return SSL_set_fd(ssl, fd) == 1 ? 0 : -ENOMEM;
+    return set_socket(engine, connection);
 }
 
-int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
-                   const struct tls_request *request, int fd)
+int tls_engine_new(struct connection *connection, struct trust *trust,
+                   const struct tls_request *request)
 {
-    ASSERT(request->identity || !request->server);
+    ASSERT(!connection->tls && (request->identity || !request->server));
     struct tls_engine *engine = calloc(1, sizeof(*engine));
     if (!engine)
         return -ENOMEM;
     engine->verify = request->verify;
+    engine->explain = request->explain;
     engine->server = request->server;
     engine->ssl = SSL_new(trust_context(trust));
-    int r = engine->ssl ? set_up(engine, trust, request, fd) : -ENOMEM;
+    int r = engine->ssl ? set_up(engine, trust, request, connection) : -ENOMEM;
     ERR_clear_error();
     if (r) {
         tls_engine_free(engine);
         return r;
     }
-    *ret_engine = engine;
+    connection->tls = engine;
     return 0;
 }
 
@@ -158,8 +169,16 @@ struct tls_engine *tls_engine_free(struct tls_engine *engine)
         return NULL;
     SSL_free(engine->ssl); /* the fd is not its own (BIO_NOCLOSE) */
     free(engine->failure);
+    free(engine->chain);
     free(engine);
     return NULL;
+}
+
+struct tls_chain *tls_engine_take_chain(struct tls_engine *engine)
+{
+    struct tls_chain *chain = engine->chain;
+    engine->chain = NULL;
+    return chain;
 }
 
 /* What the return value of an SSL call means. errno must be as the call left it. */
@@ -212,6 +231,13 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
     engine->verify_error = ret_error;
     int r = classify(engine, SSL_do_handshake(engine->ssl), NET_STAGE_TLS, ret_error);
     engine->verify_error = NULL;
+    /* a peer's last words of a handshake answer ours, so what was read before them is used up */
+    if (r == 0 && engine->ahead && SSL_set_rfd(engine->ssl, SSL_get_wfd(engine->ssl)) != 1) {
+        engine->failed = true;
+        *ret_error =
+            (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
+        return TLS_E_FAILED;
+    }
     return r;
 }
 

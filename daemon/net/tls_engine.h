@@ -6,10 +6,10 @@
  * SIGPIPE must be ignored by the process: OpenSSL writes with write(2).
  *
  * Threads:   one at a time; it may move between calls, with everything it has buffered.
- * Ownership: the fd is borrowed; the trust snapshot and what the request points to are needed until
- * the handshake is over.
- * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
- * tells why and nothing more must be called but tls_engine_free().
+ * Ownership: the connection owns it and the fd; the trust snapshot and what the request points to
+ * are needed until the handshake is over. Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new()
+ * -EINVAL. After TLS_E_FAILED *ret_error tells why and nothing more must be called but
+ * tls_engine_free().
  */
 #include "net/error.h"
 #include "net/identity.h"
@@ -29,6 +29,9 @@ struct tls_request {
     bool verify;    /* the server's chain and name; as server: ask for a client's chain */
     bool anonymous; /* as server, verify: a client without a certificate is fine, too */
     bool min_tls13;
+    bool explain; /* keep the chain for tls_engine_take_chain(); verify it also when unverified, and
+                     tell in the handshake's error what would have been wrong, although it succeeds.
+                     Needs a full handshake: who resumes a session is shown no certificates */
     const char *server_name;         /* name or address; may be "" when verify is false */
     const unsigned char *alpn;       /* wire form; to offer, or as server to choose from */
     size_t n_alpn;                   /* 0: what the trust profile says */
@@ -40,8 +43,9 @@ struct tls_request {
  * UTF-8 are converted (IDNA 2008). Returns NULL, or why not. */
 const char *tls_server_name_fault(const char *server_name, bool verify);
 
-NODISCARD int tls_engine_new(struct tls_engine **ret_engine, struct trust *trust,
-                             const struct tls_request *request, int fd);
+/* The new engine is in connection->tls; takes connection->ahead. */
+NODISCARD int tls_engine_new(struct connection *connection, struct trust *trust,
+                             const struct tls_request *request);
 struct tls_engine *tls_engine_free(struct tls_engine *engine);
 
 /* Returns 0 when it is complete (and verified, if that was asked for). */
@@ -60,6 +64,10 @@ bool tls_engine_pending(const struct tls_engine *engine);
 /* A record is half sent. */
 bool tls_engine_write_blocked(const struct tls_engine *engine);
 bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC 8446 6.1 */
+
+/* explain: the chain, when the server has shown one; the caller's, with free(). NULL: there is none
+ * (any more). */
+struct tls_chain *tls_engine_take_chain(struct tls_engine *engine);
 
 /* What is known after the handshake. */
 NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine);

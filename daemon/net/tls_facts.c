@@ -22,6 +22,37 @@ void tls_name_text(const X509_NAME *name, char *text, size_t n_text)
     BIO_free(bio);
 }
 
+void tls_time_text(const ASN1_TIME *moment, char *text, size_t n_text)
+{
+    struct tm tm;
+
+    if (ASN1_TIME_to_tm(moment, &tm) != 1 || strftime(text, n_text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        text[0] = '\0';
+}
+
+void tls_sha256_text(const X509 *certificate, char text[65])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n_digest = 0;
+
+    text[0] = '\0';
+    if (X509_digest(certificate, EVP_sha256(), digest, &n_digest) == 1)
+        for (unsigned i = 0; i < n_digest && i < 32; i++)
+            snprintf(text + (size_t)2 * i, 3, "%02x", digest[i]);
+}
+
+/* What the peer has chosen need not be what was offered, nor text (OpenSSL 3.0 does not look). */
+void tls_alpn_text(const SSL *ssl, char *text, size_t n_text)
+{
+    const unsigned char *alpn = NULL;
+    unsigned n_alpn = 0, n = 0;
+
+    SSL_get0_alpn_selected(ssl, &alpn, &n_alpn);
+    for (; n < n_alpn && n + 1 < n_text; n++)
+        text[n] = (char)(alpn[n] > 0x20 && alpn[n] < 0x7f ? alpn[n] : '?');
+    text[n] = '\0';
+}
+
 /* The facts while they are being collected; what an idle socket keeps is packed. */
 struct collected {
     char version[16], cipher[64], alpn[256], server_name[256], subject[512], issuer[512];
@@ -31,29 +62,11 @@ struct collected {
 
 static void collect_peer(struct collected *facts, const X509 *peer)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned n_digest = 0;
-    struct tm until;
-
     facts->has_peer = true;
     tls_name_text(X509_get_subject_name(peer), facts->subject, sizeof(facts->subject));
     tls_name_text(X509_get_issuer_name(peer), facts->issuer, sizeof(facts->issuer));
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(peer), &until) == 1)
-        (void)strftime(facts->not_after, sizeof(facts->not_after), "%Y-%m-%dT%H:%M:%SZ", &until);
-    if (X509_digest(peer, EVP_sha256(), digest, &n_digest) == 1)
-        for (unsigned i = 0; i < n_digest && 2 * i + 2 < sizeof(facts->sha256); i++)
-            snprintf(facts->sha256 + (size_t)2 * i, 3, "%02x", digest[i]);
-}
-
-/* What the peer has chosen need not be what was offered, nor text (OpenSSL 3.0 does not look). */
-static void collect_alpn(struct collected *facts, const SSL *ssl)
-{
-    const unsigned char *alpn = NULL;
-    unsigned n_alpn = 0;
-
-    SSL_get0_alpn_selected(ssl, &alpn, &n_alpn);
-    for (unsigned i = 0; i < n_alpn && i + 1 < sizeof(facts->alpn); i++)
-        facts->alpn[i] = (char)(alpn[i] > 0x20 && alpn[i] < 0x7f ? alpn[i] : '?');
+    tls_time_text(X509_get0_notAfter(peer), facts->not_after, sizeof(facts->not_after));
+    tls_sha256_text(peer, facts->sha256);
 }
 
 static struct tls_facts *pack(const struct collected *facts)
@@ -93,7 +106,7 @@ int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine)
 
     snprintf(facts.version, sizeof(facts.version), "%s", SSL_get_version(ssl));
     snprintf(facts.cipher, sizeof(facts.cipher), "%s", SSL_get_cipher_name(ssl));
-    collect_alpn(&facts, ssl);
+    tls_alpn_text(ssl, facts.alpn, sizeof(facts.alpn));
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     snprintf(facts.server_name, sizeof(facts.server_name), "%s", name ? name : "");
     X509 *peer = SSL_get1_peer_certificate(ssl);

@@ -6,12 +6,15 @@
  * Ownership: nothing of its own.
  */
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
+#include "net/tls_chain.h"
 #include "net/tls_engine.h"
 
 struct tls_engine {
     SSL *ssl;
     bool verify;
+    bool explain;
     bool server;
     bool drained;       /* the last read found nothing complete */
     bool write_blocked; /* a record is half sent */
@@ -19,10 +22,12 @@ struct tls_engine {
     bool end_waits;     /* close_notify was found behind data */
     bool asked;         /* a server has asked for our certificate */
     bool failed;
+    bool ahead;                     /* the handshake reads by tls_ahead_set() */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
     unsigned n_alpn;
+    struct tls_chain *chain; /* explain: until it is taken */
 };
 
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
@@ -34,10 +39,18 @@ NODISCARD int identity_present(const struct identity *identity, SSL *ssl);
 
 /* RFC 2253 text of a distinguished name, ASCII with escapes, cut where it does not fit. */
 void tls_name_text(const X509_NAME *name, char *text, size_t n_text);
+/* RFC 3339; "" when it is no time. */
+void tls_time_text(const ASN1_TIME *time, char *text, size_t n_text);
+void tls_sha256_text(const X509 *certificate, char text[65]);
+/* What ALPN has agreed on, printable ASCII whatever the peer sent, or "". */
+void tls_alpn_text(const SSL *ssl, char *text, size_t n_text);
 /* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
  * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
 void tls_error_fill(struct net_error *error, const struct tls_engine *engine, enum net_stage stage,
                     int ssl_error, int sys_errno);
+
+/* Read those bytes first, then the socket; takes *bytes. Returns 0 or -ENOMEM. */
+NODISCARD int tls_ahead_set(SSL *ssl, int fd, char **bytes, size_t n);
 
 /* ---- names ---- */
 
@@ -51,6 +64,8 @@ NODISCARD int tls_name_parse(struct tls_name *ret_name, const char *server_name,
                              const char **ret_fault);
 /* What the certificate is for, "a.example, *.b.example, 192.0.2.1", as far as it fits. */
 void tls_certificate_names(const X509 *certificate, char *buffer, size_t n_buffer);
+/* One of them, printable ASCII without blanks. Returns false for a kind that no server has. */
+bool tls_general_name_text(const GENERAL_NAME *name, char *text, size_t n_text);
 
 /* ---- callbacks for OpenSSL ---- */
 
@@ -63,3 +78,5 @@ int tls_on_certificate_asked(SSL *ssl, void *unused);
 /* trust: the struct trust of the context */
 int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);
+/* What was verified, well or not. */
+NODISCARD int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_STORE_CTX *store);

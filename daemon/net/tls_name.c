@@ -127,9 +127,8 @@ static void append(struct text *text, const char *name)
     text->n_names++;
 }
 
-static void append_general_name(struct text *text, const GENERAL_NAME *name)
+bool tls_general_name_text(const GENERAL_NAME *name, char *text, size_t n_text)
 {
-    char words[256];
     int type;
     const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &type);
     size_t n = 0;
@@ -137,27 +136,30 @@ static void append_general_name(struct text *text, const GENERAL_NAME *name)
     if (type == GEN_DNS) {
         const unsigned char *bytes = ASN1_STRING_get0_data(value);
         size_t n_bytes = (size_t)ASN1_STRING_length(value);
-        for (; n < n_bytes && n + 1 < sizeof(words); n++)
-            words[n] = (char)(bytes[n] > ' ' && bytes[n] < 0x7f ? bytes[n] : '?');
-        words[n] = '\0';
-        append(text, words);
-    } else if (type == GEN_IPADD) {
+        for (; n < n_bytes && n + 1 < n_text; n++)
+            text[n] = (char)(bytes[n] > ' ' && bytes[n] < 0x7f ? bytes[n] : '?');
+        text[n] = '\0';
+        return true;
+    }
+    if (type == GEN_IPADD) {
         int family = ASN1_STRING_length(value) == 4    ? AF_INET
                      : ASN1_STRING_length(value) == 16 ? AF_INET6
                                                        : AF_UNSPEC;
-        if (family != AF_UNSPEC &&
-            inet_ntop(family, ASN1_STRING_get0_data(value), words, sizeof(words)))
-            append(text, words);
+        return family != AF_UNSPEC &&
+               inet_ntop(family, ASN1_STRING_get0_data(value), text, (socklen_t)n_text);
     }
+    return false;
 }
 
 void tls_certificate_names(const X509 *certificate, char *buffer, size_t n_buffer)
 {
     struct text text = {.buffer = buffer, .n_max = n_buffer};
+    char words[256];
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 
     buffer[0] = '\0';
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
-        append_general_name(&text, sk_GENERAL_NAME_value(names, i));
+        if (tls_general_name_text(sk_GENERAL_NAME_value(names, i), words, sizeof(words)))
+            append(&text, words);
     GENERAL_NAMES_free(names);
 }

@@ -261,17 +261,20 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust)
 {
     struct tls_engine *engine = engine_of(store);
 
-    if (!engine->verify)
+    if (!engine->verify && !engine->explain)
         return 1; /* nobody asked */
     ERR_set_mark();
     bool verified =
         policies_sound(store) && ((X509_verify_cert(store) > 0 && has_pinned_key(store, trust)) ||
                                   find_other_way(store, trust));
-    if (verified) {
+    bool accepted = verified || !engine->verify;
+    if (accepted)
         ERR_pop_to_mark(); /* what failed on the way is no failure of the handshake */
-        return 1;
-    }
-    ERR_clear_last_mark();
-    tell(engine, store);
-    return 0;
+    else
+        ERR_clear_last_mark();
+    if (!verified)
+        tell(engine, store);
+    if (engine->explain && !engine->chain && tls_chain_new(&engine->chain, engine->ssl, store))
+        engine->chain = NULL; /* without memory there is no explanation, but the verdict */
+    return accepted;
 }

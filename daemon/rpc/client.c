@@ -15,6 +15,7 @@ enum {
     ANSWER_RESERVE = 2048, /* room for one ENOBUFS answer with the longest id there can be */
     OUT_KEEP = 16384,      /* an idle client's buffer is not kept larger */
     READS_MAX = 16,        /* reads per event: other clients want their turn */
+    RETRY_MS = 20,         /* until a descriptor that could not be sent is tried again */
 };
 
 static void on_event(void *context, unsigned events);
@@ -105,6 +106,8 @@ void client_end(struct client *client, const char *why)
     list_remove(&client->dirty);
     frame_deinit(&client->frame);
     writer_deinit(&client->out);
+    fds_deinit(&client->fds);
+    timers_stop(&io->loop->timers, &client->retry);
     free(client);
     (void)stats_sub(clients, 1);
     io_check_drained(io);
@@ -126,12 +129,13 @@ struct writer *client_answer_begin(struct client *client, struct writer_mark *re
     return &client->out;
 }
 
-void client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id)
+bool client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id)
 {
     struct fault fault;
 
     writer_raw(&client->out, "\n", 1);
-    if (writer_failed(&client->out) || client_reserve(client)) {
+    bool written = !writer_failed(&client->out) && client_reserve(client) == 0;
+    if (!written) {
         writer_rewind(&client->out, mark);
         fault_set(&fault, WIRE_ENOBUFS,
                   "the answer does not fit in memory; what was asked for may have been done");
@@ -139,6 +143,12 @@ void client_answer_end(struct client *client, struct writer_mark mark, const str
         writer_raw(&client->out, "\n", 1);
     }
     mark_dirty(client);
+    return written;
+}
+
+void client_answer_fd(struct client *client, struct writer_mark mark, int fd)
+{
+    fds_add(&client->fds, client->n_sent + mark.n_data, fd);
 }
 
 void client_doom(struct client *client)
@@ -170,20 +180,30 @@ static bool is_done(const struct client *client)
            (client->state == CLIENT_DRAINING || frame_pending(&client->frame) == 0);
 }
 
+static void on_retry(struct timer *timer)
+{
+    mark_dirty(container_of(timer, struct client, retry));
+}
+
 /* Returns false when the client is gone. */
 static bool send_answers(struct client *client)
 {
     while (client->out.n_data > 0) {
-        ssize_t n =
-            send(client->fd, client->out.data, client->out.n_data, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = fds_send(&client->fds, client->fd, client->n_sent, client->out.data,
+                             client->out.n_data);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        /* the receiver has as many descriptors under way as it may have: it must read some */
+        if (n < 0 && errno == ETOOMANYREFS &&
+            timers_start(&client->io->loop->timers, &client->retry, RETRY_MS, on_retry) == 0)
             break;
         if (n < 0) {
             client_end(client, errno == EPIPE || errno == ECONNRESET ? "gone" : strerror(errno));
             return false;
         }
+        client->n_sent += (size_t)n;
         writer_consume(&client->out, (size_t)n);
     }
     if (client->out.n_data == 0 && client->out.capacity > OUT_KEEP && client->n_requests == 0)
@@ -236,7 +256,7 @@ static void answer_line_fault(struct client *client, const struct fault *fault)
         return;
     }
     fault_write(client_answer_begin(client, &mark), &none, fault);
-    client_answer_end(client, mark, &none);
+    (void)client_answer_end(client, mark, &none);
 }
 
 static void answer_too_long(struct client *client)
@@ -345,6 +365,7 @@ void client_depart(struct client *client)
     ASSERT_OWNER(client->io->loop);
     ASSERT(!client->processing && !client->session && client->joining && client->n_requests == 1);
     client->watch = watch_free(client->watch);
+    timers_stop(&client->io->loop->timers, &client->retry);
     list_remove(&client->link);
     list_remove(&client->dirty);
     client->io = NULL;

@@ -13,6 +13,7 @@
  */
 #include "broker/session.h"
 #include "net/watch.h"
+#include "proto/fds.h"
 #include "proto/frame.h"
 #include "proto/writer.h"
 #include "rpc/fault.h"
@@ -40,6 +41,9 @@ struct client {
     struct watch *watch;
     struct frame frame;
     struct writer out; /* answers not yet taken by the kernel */
+    uint64_t n_sent;   /* bytes of answers before those */
+    struct fds_queue fds;
+    struct timer retry; /* too many descriptors are under way */
     struct session *session;
     struct list requests; /* running */
     size_t n_requests;
@@ -77,7 +81,11 @@ void client_flush(struct client *client);
  * instead, for which room was kept since the request was accepted.
  */
 struct writer *client_answer_begin(struct client *client, struct writer_mark *ret_mark);
-void client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id);
+/* Returns false when memory ran out. */
+bool client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id);
+/* A descriptor for the line that was begun at that mark, once that has been ended; takes it. There
+ * must be room (fds_reserve()). */
+void client_answer_fd(struct client *client, struct writer_mark mark, int fd);
 /* Keep room for the ENOBUFS answers of all running requests. Returns 0 or -ENOMEM. */
 NODISCARD int client_reserve(struct client *client);
 /* A request of it has ended. */

@@ -19,6 +19,7 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_TCP_LISTEN] = method_tcp_listen,
     [METHOD_TCP_ACCEPT] = method_tcp_accept,
     [METHOD_TCP_PING] = method_tcp_ping,
+    [METHOD_TCP_ATTACH] = method_tcp_attach,
     [METHOD_TCP_START_TLS] = method_tcp_start_tls,
     [METHOD_TCP_TRANSFER] = method_tcp_transfer,
     [METHOD_TCP_OFFER] = method_tcp_offer,

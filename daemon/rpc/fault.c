@@ -244,14 +244,34 @@ static const char *verify_hint(const struct net_error *error)
     }
 }
 
+static const char *client_verify_hint(const struct net_error *error)
+{
+    switch (error->verify_code) {
+    case 2:
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+        return "if its issuer can be trusted, put the root certificate above it into the folder of "
+               "the trust profile; if that is there, the client must send the certificates in "
+               "between";
+    case 26:
+        return "the client needs a certificate that is meant for clients (clientAuth)";
+    default:
+        return "the client needs another certificate";
+    }
+}
+
 static void fault_verify(struct fault *fault, const struct net_error *error, const char *what)
 {
     fault_set(fault, WIRE_TLS_VERIFY,
-              "%s: the server's certificate was not accepted: %s%s%s (depth %d, subject %s, issuer "
+              "%s: the %s's certificate was not accepted: %s%s%s (depth %d, subject %s, issuer "
               "%s); %s",
-              what, error->verify_text, error->names[0] ? ": it is for " : "", error->names,
-              error->verify_depth, error->subject[0] ? error->subject : "unknown",
-              error->issuer[0] ? error->issuer : "unknown", verify_hint(error));
+              what, error->of_client ? "client" : "server", error->verify_text,
+              error->names[0] ? ": it is for " : "", error->names, error->verify_depth,
+              error->subject[0] ? error->subject : "unknown",
+              error->issuer[0] ? error->issuer : "unknown",
+              error->of_client ? client_verify_hint(error) : verify_hint(error));
 }
 
 static void fault_trust(struct fault *fault, const struct net_error *error, const char *what)
@@ -396,6 +416,12 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
                   "encoding \"base64\"",
                   what, number);
         break;
+    case SOCKET_E_ATTACHED:
+        fault_set(fault, WIRE_ATTACHED,
+                  "%s: the bytes of socket %u go by the file descriptor that TCPAttach has given "
+                  "out; use that, and close it",
+                  what, number);
+        return;
     case SOCKET_E_NO_MEMORY:
         fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
         return;

@@ -11,6 +11,8 @@
 #include "proto/message.h"
 #include "rpc/settings.h"
 
+struct dial;
+
 struct fault {
     enum wire_error error;
     enum error_stage stage;
@@ -28,6 +30,7 @@ struct fault {
     int sys_errno;               /* 0: unset */
     int gai;                     /* 0: unset */
     const struct net_error *net; /* attempts and TLS details */
+    const struct dial *explain;  /* its addresses and its chain, too */
 };
 
 /* Start one: stage and retryable are the table's. */

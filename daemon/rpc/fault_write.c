@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <string.h>
 
+#include "rpc/explain.h"
 #include "rpc/fault.h"
 
 static const char *gai_name(int gai)
@@ -56,22 +57,9 @@ static const char *errno_name(int sys_errno)
     return name ? name : "unknown";
 }
 
-static const char *attempt_text(const struct net_attempt *attempt)
-{
-    switch (attempt->sys_errno) {
-    case 0:
-        return "pending";
-    case NET_ATTEMPT_CONNECTED:
-        return "connected"; /* what failed came after */
-    default:
-        return errno_name(attempt->sys_errno);
-    }
-}
-
 void fault_write(struct writer *writer, const struct proto_id *id, const struct fault *fault)
 {
-    struct proto_attempt attempts[NET_ATTEMPTS_MAX];
-    char addresses[NET_ATTEMPTS_MAX][ADDRESS_TEXT_MAX];
+    struct explain_attempts attempts;
     const struct net_error *net = fault->net;
     struct proto_error_object object = {
         .code = error_infos[fault->error].code,
@@ -102,18 +90,14 @@ void fault_write(struct writer *writer, const struct proto_id *id, const struct 
     data->has_sys_errno = sys_errno != 0;
     data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;
     if (net && net->n_attempts > 0) {
-        for (unsigned i = 0; i < net->n_attempts; i++) {
-            const struct net_attempt *attempt = &net->attempts[i];
-            attempts[i] = (struct proto_attempt){
-                .address = address_text(&attempt->address, addresses[i], sizeof(addresses[i])),
-                .error = attempt_text(attempt),
-                .ms = attempt->ms,
-            };
-        }
         data->has_attempts = true;
-        data->attempts = (struct proto_objects){.items = attempts, .n_items = net->n_attempts};
+        data->attempts = explain_attempts(net, &attempts);
     }
     if (net && net->cause >= NET_TLS_HANDSHAKE)
         fill_tls(data, net);
+    struct explain *explain = fault->explain ? explain_new(fault->explain) : NULL;
+    if (explain)
+        explain_failure(explain, data);
     message_error(writer, id, &object);
+    explain_free(explain);
 }

@@ -70,6 +70,7 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
         .scratch = malloc(SCRATCH_SIZE),
         .n_scratch = SCRATCH_SIZE,
     };
+    io->room.on_lingered = sessions_lingered;
     io->shared = shared;
     io->snapshot = rpc_snapshot_ref(shared->snapshot);
     follow(io);
@@ -156,6 +157,7 @@ static void cut_all(struct io *io)
     timers_stop(&io->loop->timers, &io->drain_timer);
     list_for_each_safe (link, &io->clients)
         client_cut(container_of(link, struct client, link));
+    sessions_cut(io);
     io_check_drained(io);
 }
 
@@ -169,7 +171,7 @@ static void on_drain_timer(struct timer *timer)
 void io_check_drained(struct io *io)
 {
     if (io->state == IO_RUNNING || io->state == IO_DRAINED || !list_empty(&io->clients) ||
-        io->n_away > 0)
+        io->n_away > 0 || io->n_lingering > 0)
         return;
     io->state = IO_DRAINED;
     timers_stop(&io->loop->timers, &io->drain_timer);

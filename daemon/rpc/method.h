@@ -22,6 +22,7 @@ void method_tcp_bind(struct request *request);
 void method_tcp_listen(struct request *request);
 void method_tcp_accept(struct request *request);
 void method_tcp_ping(struct request *request);
+void method_tcp_attach(struct request *request);
 void method_tcp_start_tls(struct request *request);
 void method_tcp_transfer(struct request *request);
 void method_tcp_offer(struct request *request);
@@ -48,5 +49,10 @@ int method_family(int64_t word);
  * request was answered. */
 bool method_look_up(struct request *request, struct lookup *lookup, bool given, int64_t given_ms,
                     void (*on_lookup)(struct request *request, struct lookup *lookup));
+/* Could its answer have a descriptor? false: the request was answered. */
+bool method_can_attach(struct request *request);
+/* socket_attach(), counted and logged; the answer follows at once. */
+NODISCARD int method_attach(struct request *request, struct socket *socket, int *ret_fd,
+                            bool *ret_direct);
 /* "[2001:db8::1]" -> "2001:db8::1"; everything else as it is. */
 void method_strip_brackets(const char *hostname, char *host, size_t n_host);

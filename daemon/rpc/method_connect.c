@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker/stats.h"
+#include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/secure.h"
@@ -114,11 +115,10 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
+    dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
-    if (params->attach) {
-        fail_param(request, "attach", "false: handing out the stream is not in this version");
+    if (params->attach && !method_can_attach(request))
         return false;
-    }
     if (params->has_local_address && address_parse(&dial->local, params->local_address, 0)) {
         fail_param(request, "local_address", "an IPv4 or IPv6 address of this host");
         return false;
@@ -131,7 +131,9 @@ static bool prepare(struct request *request, const struct target *target, struct
         request_fail(request, &fault);
         return false;
     }
-    return !params->secure || prepare_tls(request, target, dial);
+    if (!params->secure)
+        return secure_unnamed(request, params->has_profile, params->has_identity);
+    return prepare_tls(request, target, dial);
 }
 
 /* ---- the way back
@@ -203,11 +205,35 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
                     socket->number, socket->hostname);
 }
 
+static void answer_attached(struct request *request, struct proto_tcp_connect_result *result)
+{
+    struct fault fault;
+    char what[384];
+    int fd;
+
+    int r = method_attach(request, request->socket, &fd, &result->direct);
+    if (r) {
+        describe(request, what, sizeof(what));
+        if (r > 0)
+            fault_outcome(&fault, (enum socket_outcome)r, request->socket, what);
+        else
+            fault_errno(&fault, STAGE_BROKER, -r, what);
+        fail_connect(request, &fault);
+        return;
+    }
+    result->has_fds = result->has_direct = true;
+    result->fds = 1;
+    result->has_socket = !result->direct;
+    job_done(request);
+    request_answer_fd(request, result, fd);
+}
+
 static void answer_connect(struct request *request, const struct dial *dial)
 {
     struct socket *socket = request->socket;
     char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
     struct proto_tcp_connect_result result = {
+        .has_socket = true,
         .socket = socket->number,
         .remote_address = address_text(stream_remote(socket->stream), remote, sizeof(remote)),
         .remote_port = address_port(stream_remote(socket->stream)),
@@ -226,10 +252,18 @@ static void answer_connect(struct request *request, const struct dial *dial)
         if (!tls->verified)
             stats_count(tls_unverified);
     }
+    struct explain *explain = dial->explain ? explain_new(dial) : NULL;
+    if (explain)
+        explain_result(explain, &dial->error, &result);
     stats_count(connects_ok);
     log_open(socket, &result);
+    if (request->params.tcp_connect.attach) {
+        answer_attached(request, &result);
+        return;
+    }
     job_done(request);
     request_answer(request, &result);
+    explain_free(explain);
 }
 
 static void on_dial(struct request *request, struct dial *dial)
@@ -240,6 +274,7 @@ static void on_dial(struct request *request, struct dial *dial)
     describe(request, what, sizeof(what));
     if (dial->error.cause != NET_OK) {
         fault_net(&fault, &dial->error, what);
+        fault.explain = dial->explain ? dial : NULL;
         fail_connect(request, &fault);
         dial_free(dial);
         return;

@@ -8,6 +8,7 @@
 
 #include "broker/stats.h"
 #include "net/tls_engine.h"
+#include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/secure.h"
@@ -51,14 +52,18 @@ static void on_dial(struct request *request, struct dial *dial)
     if (dial->error.cause != NET_OK) {
         socket_secure_failed(socket, &dial->error);
         fault_net(&fault, &dial->error, what);
+        fault.explain = dial->explain ? dial : NULL;
         fail_handshake(request, &fault);
         dial_free(dial);
         return;
     }
     const struct tls_facts *tls = socket_tls(socket);
     struct proto_tcp_start_tls_result result = {.tls = method_tls_facts(tls)};
+    struct explain *explain = dial->explain ? explain_new(dial) : NULL;
+    if (explain)
+        explain_tls(explain, &dial->error, &result.tls);
     stats_count(handshakes_ok);
-    if (!tls->verified) {
+    if (!tls->verified && !dial->server) {
         stats_count(tls_unverified);
         log_warning("socket %u: the peer's certificate was not verified (verify: false)",
                     socket->number);
@@ -67,6 +72,7 @@ static void on_dial(struct request *request, struct dial *dial)
              (unsigned long long)socket->session->id, tls->version);
     job_done(request);
     request_answer(request, &result);
+    explain_free(explain);
     dial_free(dial);
 }
 
@@ -105,6 +111,13 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
         dial_cancel(job->out_dial);
     fault_outcome(&fault, outcome, request->socket, request_name(request));
     fail_handshake(request, &fault);
+}
+
+static void fail_param(struct request *request, const char *param, const char *expected)
+{
+    struct fault fault;
+    fault_param(&fault, request_name(request), param, expected);
+    request_fail(request, &fault);
 }
 
 /* Whom to speak to; false: the request was answered. */
@@ -150,27 +163,41 @@ static bool read_identity(struct request *request, struct dial *dial)
     return false;
 }
 
-static bool prepare(struct request *request, struct dial *dial)
+static bool prepare_client(struct request *request, struct dial *dial)
 {
     const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
-    const char *words = NULL;
-    struct fault fault;
 
     dial->secure = true;
     dial->verify = params->verify;
+    dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
-    if (!read_name(request, dial) || !read_identity(request, dial) ||
-        !secure_profile(request, params->has_profile, params->profile, dial) ||
-        (params->has_alpn && !secure_alpn(request, &params->alpn, dial)))
+    if (params->client_certificate) {
+        fail_param(request, "client_certificate", "none, but with server true");
         return false;
-    struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
-    unusable.trust = trust_state(dial->trust, &words);
-    if (!params->verify || unusable.trust == NET_TRUST_OK)
-        return true;
-    snprintf(unusable.library, sizeof(unusable.library), "%s", words);
-    fault_net(&fault, &unusable, "TCPStartTLS");
-    request_fail(request, &fault);
-    return false;
+    }
+    return read_name(request, dial) && read_identity(request, dial) &&
+           secure_profile(request, params->has_profile, params->profile, dial) &&
+           (!params->has_alpn || secure_alpn(request, &params->alpn, dial)) &&
+           secure_trust_usable(request, dial);
+}
+
+static bool prepare_server(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    const struct secure_server server = {
+        .has_identity = params->has_identity,
+        .identity = params->identity,
+        .client_certificate = params->client_certificate,
+        .has_profile = params->has_profile,
+        .profile = params->profile,
+        .alpn = params->has_alpn ? &params->alpn : NULL,
+        .min_tls13 = params->min_tls == 1,
+    };
+    if (params->has_server_name) {
+        fail_param(request, "server_name", "nothing with server true: clients have no such name");
+        return false;
+    }
+    return secure_as_server(request, &server, dial);
 }
 
 void method_tcp_start_tls(struct request *request)
@@ -187,7 +214,7 @@ void method_tcp_start_tls(struct request *request)
         return;
     }
     struct dial *dial = calloc(1, sizeof(*dial));
-    if (dial && !prepare(request, dial)) {
+    if (dial && !(params->server ? prepare_server(request, dial) : prepare_client(request, dial))) {
         dial_free(dial);
         return;
     }
@@ -200,7 +227,8 @@ void method_tcp_start_tls(struct request *request)
     struct job *job = request->op.job;
     request->op.secure.on_done = on_closing;
     enum socket_outcome outcome =
-        socket_secure(request->socket, &request->op.secure, &dial->upgrade);
+        socket_secure(request->socket, params->server ? SOCKET_SECURE_SERVER : SOCKET_SECURE_CLIENT,
+                      &request->op.secure, &dial->upgrade);
     if (outcome != SOCKET_OK) {
         dial_free(dial);
         job_done(request);

@@ -1,5 +1,5 @@
 /*
- * method_server: TCPSocket, TCPBind, TCPListen, TCPAccept.
+ * method_server: TCPSocket, TCPBind, TCPListen.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,6 @@
 
 #include "rpc/job.h"
 #include "rpc/method.h"
-#include "util/log.h"
 
 /* r: SOCKET_E_* or -errno of what the socket was asked for. */
 static void fail(struct request *request, int r)
@@ -204,70 +203,4 @@ void method_tcp_listen(struct request *request)
     }
     struct proto_tcp_listen_result result = {.status = 0};
     request_answer(request, &result);
-}
-
-/* ---- TCPAccept
- * ------------------------------------------------------------------------------------------------
- */
-
-static void answer_accept(struct request *request, const struct socket *socket)
-{
-    char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
-    const struct address *far = socket_remote(socket), *near = socket_local(socket);
-    struct proto_tcp_accept_result result = {
-        .socket = socket->number,
-        .remote_address = address_text(far, remote, sizeof(remote)),
-        .remote_port = address_port(far),
-        .local_address = address_text(near, local, sizeof(local)),
-        .local_port = address_port(near),
-    };
-    log_info("socket %u opened: session %llu uid %u pid %d accepted from %s port %lld on port %lld",
-             socket->number, (unsigned long long)socket->session->id,
-             (unsigned)socket->session->uid, (int)socket->session->pid, remote,
-             (long long)result.remote_port, (long long)result.local_port);
-    request_answer(request, &result);
-}
-
-static void end_accept(struct request *request, int r)
-{
-    struct fault fault;
-
-    if (r == 0) {
-        answer_accept(request, request->op.accept.accepted);
-    } else if (r == SOCKET_E_LIMIT) {
-        fault_full(&fault, request->op.accept.limit, &request->client->io->snapshot->settings,
-                   "TCPAccept");
-        request_fail(request, &fault);
-    } else {
-        fail(request, r);
-    }
-}
-
-static void on_accepted(struct socket_accept *accept, int r)
-{
-    end_accept(container_of(accept, struct request, op.accept), r);
-}
-
-static void withdraw_accept(struct request *request, struct fault *fault)
-{
-    (void)fault;
-    socket_withdraw_accept(request->socket, &request->op.accept);
-}
-
-void method_tcp_accept(struct request *request)
-{
-    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
-
-    if (!request_socket(request, params->socket))
-        return;
-    request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
-    int r = socket_accept(request->socket, &request->op.accept);
-    if (r != SOCKET_E_PARKED) {
-        end_accept(request, r);
-        return;
-    }
-    request->withdraw = withdraw_accept;
-    /* when it fails the request was answered */
-    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
-                               request_session(request)->deadlines.accept);
 }

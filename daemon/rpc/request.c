@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/stats.h"
 
@@ -14,6 +15,7 @@ struct batch {
     struct writer answers;
     size_t n_running;
     size_t n_calls;
+    int fd; /* of its only member; -1: none */
 };
 
 /* ---- answers
@@ -32,8 +34,14 @@ static void batch_unref(struct batch *batch, bool answer)
         writer_raw(out, "[", 1);
         writer_raw(out, batch->answers.data, batch->answers.n_data);
         writer_raw(out, "]", 1);
-        client_answer_end(batch->client, mark, &none);
+        bool written = client_answer_end(batch->client, mark, &none);
+        if (written && batch->fd >= 0) {
+            client_answer_fd(batch->client, mark, batch->fd);
+            batch->fd = -1;
+        }
     }
+    if (batch->fd >= 0)
+        close(batch->fd);
     writer_deinit(&batch->answers);
     free(batch);
 }
@@ -50,17 +58,19 @@ static struct writer *answer_begin(struct client *client, struct batch *batch,
     return &batch->answers;
 }
 
-static void answer_end(struct client *client, struct batch *batch, struct writer_mark mark,
+/* Returns false when memory ran out. */
+static bool answer_end(struct client *client, struct batch *batch, struct writer_mark mark,
                        const struct proto_id *id)
 {
-    if (!batch) {
-        client_answer_end(client, mark, id);
-    } else if (writer_failed(&batch->answers)) {
-        /* a batch's memory is not reserved: without it, its client cannot be told and must not wait
-         * forever */
-        writer_rewind(&batch->answers, mark);
-        client_doom(client);
-    }
+    if (!batch)
+        return client_answer_end(client, mark, id);
+    if (!writer_failed(&batch->answers))
+        return true;
+    /* a batch's memory is not reserved: without it, its client cannot be told and must not wait
+     * forever */
+    writer_rewind(&batch->answers, mark);
+    client_doom(client);
+    return false;
 }
 
 static void write_fault(struct client *client, struct batch *batch, const struct proto_id *id,
@@ -75,7 +85,7 @@ static void write_fault(struct client *client, struct batch *batch, const struct
         return;
     struct writer *writer = answer_begin(client, batch, &mark);
     fault_write(writer, id, fault);
-    answer_end(client, batch, mark, id);
+    (void)answer_end(client, batch, mark, id);
 }
 
 /* The request is over; its client may end only after this. */
@@ -94,9 +104,21 @@ static void finish(struct request *request, bool answered)
     client_request_ended(client);
 }
 
-/* A result struct, or what write() writes. */
+/* Without its line a descriptor must not be sent. */
+static void place_fd(struct client *client, struct batch *batch, struct writer_mark mark,
+                     bool written, int fd)
+{
+    if (!written)
+        close(fd);
+    else if (batch)
+        batch->fd = fd;
+    else
+        client_answer_fd(client, mark, fd);
+}
+
+/* A result struct, or what write() writes; with a descriptor, or -1. */
 static void answer(struct request *request, const void *result,
-                   void (*write)(struct writer *writer))
+                   void (*write)(struct writer *writer), int fd)
 {
     struct client *client = request->client;
     struct writer_mark mark;
@@ -111,19 +133,32 @@ static void answer(struct request *request, const void *result,
         else
             fields_write(method_infos[request->call->method].result, result, writer);
         message_result_end(writer);
-        answer_end(client, request->batch, mark, id);
+        bool written = answer_end(client, request->batch, mark, id);
+        if (fd >= 0)
+            place_fd(client, request->batch, mark, written, fd);
     }
     finish(request, true);
 }
 
 void request_answer(struct request *request, const void *result)
 {
-    answer(request, result, NULL);
+    answer(request, result, NULL, -1);
+}
+
+int request_reserve_fd(struct request *request)
+{
+    return fds_reserve(&request->client->fds);
+}
+
+void request_answer_fd(struct request *request, const void *result, int fd)
+{
+    ASSERT(request->call->id.kind != PROTO_ID_ABSENT && !request_in_company(request));
+    answer(request, result, NULL, fd);
 }
 
 void request_answer_raw(struct request *request, void (*write)(struct writer *writer))
 {
-    answer(request, NULL, write);
+    answer(request, NULL, write, -1);
 }
 
 void request_fail(struct request *request, const struct fault *fault)
@@ -427,6 +462,7 @@ void request_line(struct client *client, const char *line, size_t n)
             return;
         }
         batch->client = client;
+        batch->fd = -1;
         batch->n_calls = message_calls(message);
         batch->n_running =
             1; /* this function's own, so that it is not sent before all members were started */

@@ -44,10 +44,10 @@ struct request {
         struct socket_send send;
         struct socket_receive receive;
         struct socket_close close;
-        struct socket_accept accept;
         struct {
             struct job *job; /* rpc/job.h */
             union {
+                struct socket_accept accept;
                 struct socket_secure secure;
                 struct socket_hold hold;
             };
@@ -74,6 +74,10 @@ NODISCARD bool request_is_answered(struct request *request);
 
 /* Answer with a result struct of the method's table. */
 void request_answer(struct request *request, const void *result);
+/* The same with a descriptor beside the line; takes it. There must be room: request_reserve_fd().
+ */
+void request_answer_fd(struct request *request, const void *result, int fd);
+NODISCARD int request_reserve_fd(struct request *request);
 /* The same with a result that no struct could hold: write() writes it as one JSON value. */
 void request_answer_raw(struct request *request, void (*write)(struct writer *writer));
 void request_fail(struct request *request, const struct fault *fault);

@@ -11,6 +11,13 @@ static bool fail_param(struct request *request, const char *param, const char *e
     return false;
 }
 
+bool secure_unnamed(struct request *request, bool has_profile, bool has_identity)
+{
+    return (!has_profile && !has_identity) ||
+           fail_param(request, has_identity ? "identity" : "profile",
+                      "nothing, or secure true with it");
+}
+
 bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
 {
     const struct credentials *credentials = &request->client->io->snapshot->credentials;
@@ -90,4 +97,42 @@ bool secure_identity(const struct request *request, const char *identity,
     identity_unref(dial->identity);
     dial->identity = identity_ref(found);
     return true;
+}
+
+bool secure_trust_usable(struct request *request, const struct dial *dial)
+{
+    const char *words = NULL;
+    struct net_error unusable = {.stage = NET_STAGE_TLS, .cause = NET_TRUST_UNUSABLE};
+    struct fault fault;
+
+    unusable.trust = trust_state(dial->trust, &words);
+    if (!dial->verify || unusable.trust == NET_TRUST_OK)
+        return true;
+    snprintf(unusable.library, sizeof(unusable.library), "%s", words);
+    fault_net(&fault, &unusable, request_name(request));
+    request_fail(request, &fault);
+    return false;
+}
+
+bool secure_as_server(struct request *request, const struct secure_server *server,
+                      struct dial *dial)
+{
+    static const struct credentials_use serving = {.host = NULL};
+    struct fault fault;
+
+    dial->secure = dial->server = true;
+    dial->min_tls13 = server->min_tls13;
+    dial->verify = server->client_certificate > 0;
+    dial->anonymous = server->client_certificate == 1;
+    if (!server->has_identity)
+        return fail_param(request, "identity",
+                          "the name of a section [identity \"name\"] of the broker's "
+                          "configuration: a server must have a certificate");
+    if (!secure_identity(request, server->identity, &serving, dial, &fault)) {
+        request_fail(request, &fault);
+        return false;
+    }
+    return secure_profile(request, server->has_profile, server->profile, dial) &&
+           (!server->alpn || secure_alpn(request, server->alpn, dial)) &&
+           secure_trust_usable(request, dial);
 }

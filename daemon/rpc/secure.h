@@ -8,6 +8,8 @@
 #include "rpc/credentials.h"
 #include "rpc/request.h"
 
+/* Without TLS a profile or an identity would be passed over: whoever names one expects more. */
+NODISCARD bool secure_unnamed(struct request *request, bool has_profile, bool has_identity);
 /* A member `profile` as dial->trust. */
 NODISCARD bool secure_profile(struct request *request, bool given, const char *profile,
                               struct dial *dial);
@@ -18,3 +20,15 @@ NODISCARD bool secure_alpn(struct request *request, const struct proto_strings *
 NODISCARD bool secure_identity(const struct request *request, const char *identity,
                                const struct credentials_use *use, struct dial *dial,
                                struct fault *ret_fault);
+
+/* What TCPAccept and TCPStartTLS say when we are the server. */
+struct secure_server {
+    bool has_identity, has_profile, min_tls13;
+    const char *identity, *profile;
+    int64_t client_certificate;       /* the word: none, optional, required */
+    const struct proto_strings *alpn; /* NULL: not given */
+};
+NODISCARD bool secure_as_server(struct request *request, const struct secure_server *server,
+                                struct dial *dial);
+/* With verification: can the profile verify anything? Answers with the reason if not. */
+NODISCARD bool secure_trust_usable(struct request *request, const struct dial *dial);

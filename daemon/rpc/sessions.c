@@ -1,5 +1,6 @@
 #include "rpc/sessions.h"
 
+#include "broker/socket_attach.h"
 #include "broker/stats.h"
 #include "util/log.h"
 
@@ -11,14 +12,39 @@ static struct io *io_of(const struct session *session)
     return container_of(session->room, struct io, room);
 }
 
+static void forget(struct session *session)
+{
+    void *removed = map_remove(&io_of(session)->sessions, session->id);
+
+    ASSERT(removed == session);
+    session_end(session);
+}
+
+/* Attached sockets outlive it: who has their descriptors need not be the client. */
 static void end(struct session *session)
 {
     struct io *io = io_of(session);
-    void *removed = map_remove(&io->sessions, session->id);
 
-    ASSERT(removed == session);
     sessions_close(session);
-    session_end(session);
+    if (io->state < IO_CLOSING) {
+        session_close_unattached(session);
+        if (session->sockets.n_used > 0) {
+            session->lingering = true;
+            io->n_lingering++;
+            return;
+        }
+    }
+    forget(session);
+}
+
+void sessions_lingered(struct session *session)
+{
+    struct io *io = io_of(session);
+
+    ASSERT_OWNER(io->loop);
+    forget(session);
+    io->n_lingering--;
+    io_check_drained(io);
 }
 
 void sessions_follow(struct session *session)
@@ -151,10 +177,24 @@ void sessions_drain(struct io *io)
     for (;;) {
         struct session *session, *idle = NULL;
         for (size_t i = 0; !idle && (session = map_next(&io->sessions, &i, NULL));)
-            if (list_empty(&session->members) && session->n_guests == 0)
+            if (list_empty(&session->members) && session->n_guests == 0 && !session->lingering)
                 idle = session;
         if (!idle)
             return;
         end(idle);
+    }
+}
+
+void sessions_cut(struct io *io)
+{
+    ASSERT_OWNER(io->loop);
+    while (io->n_lingering > 0) {
+        struct session *session, *lingering = NULL;
+        for (size_t i = 0; !lingering && (session = map_next(&io->sessions, &i, NULL));)
+            if (session->lingering)
+                lingering = session;
+        ASSERT(lingering);
+        forget(lingering);
+        io->n_lingering--;
     }
 }

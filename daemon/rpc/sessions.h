@@ -33,5 +33,10 @@ struct session *sessions_find(const struct io *io, const struct token *token, ui
 /* Take the limits of the io thread's snapshot. */
 void sessions_follow(struct session *session);
 
+/* A lingering session has lost its last socket; see socket_attach.h. */
+void sessions_lingered(struct session *session);
+/* End the lingering ones now. */
+void sessions_cut(struct io *io);
+
 /* The broker stops: end those that nobody belongs to. */
 void sessions_drain(struct io *io);

@@ -252,11 +252,6 @@ class Connect(TestCase):
         for number in seen:
             self.fails(-10038, "ENOTSOCK", "TCPSend", [number, "x"])
 
-    def test_attach_and_identity_are_not_in_this_version(self):
-        server = self.use(servers.Server())
-        for more in ({"attach": True}, {"identity": "me"}):
-            self.fails(-32602, "INVALID_PARAMS", "TCPConnect", hostname="127.0.0.1", port=server.port, **more)
-
 
 if __name__ == "__main__":
     main()

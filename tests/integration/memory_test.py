@@ -17,6 +17,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness  # noqa: E402
+from ca import certificates  # noqa: E402
 from partners import Partners, section  # noqa: E402
 
 LIMIT = 20.0
@@ -58,6 +59,7 @@ class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.echo = Echo()
+        cls.chain, cls.key = certificates().pem("mutual")
         cls.folder = tempfile.TemporaryDirectory(prefix="tcpbroker-test-")
 
     @classmethod
@@ -71,7 +73,10 @@ class Memory(unittest.TestCase):
         environment = dict(os.environ, LD_PRELOAD=preload(), FAIL_MALLOC_AT=str(at))
         process = subprocess.Popen([harness.daemon_path(), "--socket", path, "--set", "threads.io=1", "--set", "threads.dial=1",
                                     "--set", "threads.resolver=1", "--set", "stop.drain_timeout=2s",
-                                    "--set", "log.level=debug", "--set", "tls.system_store=no"],
+                                    "--set", "log.level=debug", "--set", "tls.system_store=no",
+                                    "--set", "tls.cacerts=" + certificates().cacerts, "--set", "connect.timeout=500ms",
+                                    "--set", 'identity "server".certificate=' + self.chain, "--set", f'identity "server".key={self.key}',
+                                    "--set", f'identity "server".users={os.getuid()}'],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return process, path, log
 
@@ -103,6 +108,10 @@ class Memory(unittest.TestCase):
         yield "TCPConnect", {"hostname": "127.0.0.1", "port": port}
         accepted = (yield "TCPAccept", {"socket": serving, "timeout_ms": 300}).get("socket", 1000)
         yield "TCPAccept", {"socket": serving, "timeout_ms": 30}
+        # both halves of a handshake; the client's is a notification, so that it runs beside
+        mutual = {"identity": "server", "alpn": ["a"], "timeout_ms": 500}
+        yield "notify TCPConnect", {"hostname": "localhost", "port": port, "secure": True, "explain": True, "thread": "n"} | mutual
+        yield "TCPAccept", {"socket": serving, "secure": True, "client_certificate": "optional"} | mutual
         yield "TCPTransfer", [accepted, "u"]
         token = (yield "TCPOffer", {"socket": accepted, "thread": "u", "timeout_ms": 5000}).get("token", "o")
         yield "TCPClaim", {"token": token, "thread": "v"}
@@ -145,6 +154,13 @@ class Memory(unittest.TestCase):
                 connection.settimeout(LIMIT)
                 connection.connect(path)
                 file = connection.makefile("rb")
+            notified = method.startswith("notify ")
+            if notified:
+                try:
+                    connection.sendall(json.dumps({"jsonrpc": "2.0", "method": method.split()[1], "params": params}).encode() + b"\n")
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                continue
             line = json.dumps([{"jsonrpc": "2.0", "id": id, "method": method, "params": params}] if id % 5 == 0 else
                               {"jsonrpc": "2.0", "id": id, "method": method, "params": params})
             try:

@@ -158,9 +158,6 @@ class Params(TestCase):
         self.client.call("TCPSend", [number, "still there"])
         self.assertEqual(self.client.call("TCPReceive", socket=number, exact=11)["data"], "still there")
 
-    def test_params_of_methods_not_built(self):
-        self.fails(-32601, "METHOD_NOT_FOUND", "TCPAttach", {"nonsense": 1})
-
 
 if __name__ == "__main__":
     main()

@@ -41,7 +41,8 @@ def examples(kind):
 
 
 def normal(output):
-    """What differs from run to run: milliseconds, and whether localhost is ::1, too."""
+    """What differs from run to run: milliseconds, days, and whether localhost is ::1, too."""
+    output = re.sub(r"in \d+ ms", "in 0 ms", re.sub(r"\d{4}-\d\d-\d\d, in \d+ days", "2026-12-25, in 30 days", output))
     return re.sub(r'\{"address":"::1",[^}]*\},?', "", re.sub(r'"ms":\d+', '"ms":0', output)).replace("},]", "}]")
 
 
@@ -107,23 +108,14 @@ class Examples(TestCase):
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]
         part = README.split("## What works", 1)[1].split("\n## ", 1)[0]
-        told, missing = part.split("\nNot yet", 1)
         pattern = r"\b(?:TCP[A-Z]\w+|(?:Broker|Session|rpc)\.\w+)"
-        self.assertEqual(sorted(set(re.findall(pattern, told))), sorted(works))
-        missing = set(re.findall(pattern, missing)) - {"Broker.Hello", "TCPConnect"}
-        self.assertEqual(set(works) & missing, set())
-        for method in missing:
-            self.assertEqual(self.client.error(method).code, -32601, method)
+        self.assertEqual(sorted(set(re.findall(pattern, part))), sorted(works))
         table = subprocess.run([os.path.join(BUILD, "proto", "proto_tables"), "methods"], capture_output=True, text=True,
                                check=True).stdout
-        self.assertEqual(missing | set(works), set(re.findall(r"^### (\S+)", table, re.M)))
-        for member in ("identity", "attach"):
-            value = {"identity": "x", "attach": True}[member]
-            error = self.client.error("TCPConnect", {"hostname": "localhost", "port": PLAIN_PORT, member: value})
-            self.assertEqual((error.code, error.data["param"]), (-32602, member))
+        self.assertEqual(set(works), set(re.findall(r"^### (\S+)", table, re.M)))
 
     def test_the_version(self):
-        self.assertIn(f"works in version {self.client.call('Broker.Hello')['version']},", README)
+        self.assertIn(f"works in version {self.client.call('Broker.Hello')['version']}\n", README)
 
 
 class OwnTrust(OwnDaemonTestCase):

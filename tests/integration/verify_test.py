@@ -161,6 +161,12 @@ class Cases(TestCase):
         self.assertTrue(unverified.is_as(case.unverified), f"verify: false gave {unverified.error or unverified.tls}")
         if not unverified.error:
             self.assertIs(unverified.tls["verified"], False)
+        explained = self.connect(case, verify=False, explain=True)
+        self.assertEqual(explained.code, unverified.code)
+        if not explained.error and got.code >= 0:
+            refusal = explained.tls.get("refusal", {})
+            self.assertEqual((refusal.get("verify_code", 0), refusal.get("depth")), (got.code, got.depth))
+            self.assertEqual(explained.tls["chain"][0]["depth"], 0)
 
 
     # ---- to the second: both ends of a validity belong to it (RFC 5280 section 4.1.2.5) ----

@@ -106,13 +106,6 @@ TEST(message, methods)
     CHECK_INT(call->method, METHOD_UNKNOWN);
     message_unref(message);
 
-    message = parse("{" HEAD "\"id\":1,\"method\":\"TCPAttach\"}");
-    call = message_call(message, 0);
-    CHECK_INT(call->wrong.error, WIRE_METHOD_NOT_FOUND);
-    CHECK(strstr(call->wrong.text, "not in this version"));
-    CHECK_INT(call->method, METHOD_TCP_ATTACH);
-    message_unref(message);
-
     check_call("{" HEAD "\"method\":\"nothing like it\"}", WIRE_METHOD_NOT_FOUND, PROTO_ID_ABSENT,
                "");
 }

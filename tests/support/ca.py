@@ -52,6 +52,7 @@ LEAVES = {
     "wildcard": ("ca", "*.tls.test", "DNS:*.tls.test", SERVER, -1, 30, "ec", "sha256"),
     "partial-wildcard": ("ca", "w*.tls.test", "DNS:w*.tls.test", SERVER, -1, 30, "ec", "sha256"),
     "client-only": ("ca", "localhost", GOOD_NAMES, "extendedKeyUsage=clientAuth", -1, 30, "ec", "sha256"),
+    "mutual": ("ca", "localhost", GOOD_NAMES, "extendedKeyUsage=serverAuth,clientAuth", -1, 30, "ec", "sha256"),
     "weak-key": ("ca", "localhost", GOOD_NAMES, SERVER, -1, 30, "rsa1024", "sha256"),
     "sha1": ("ca", "localhost", GOOD_NAMES, SERVER, -1, 30, "ec", "sha1"),
     "below": ("intermediate", "localhost", GOOD_NAMES, SERVER, -1, 30, "ec", "sha256"),

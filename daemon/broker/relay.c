@@ -1,0 +1,362 @@
+#include "broker/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/stats.h"
+#include "net/watch.h"
+
+/* How often one side is read before others get their turn. */
+enum { TURNS_MAX = 8 };
+
+/* What one side would not take at once. */
+struct rest {
+    char *data; /* NULL: nothing */
+    size_t start, end;
+};
+
+enum flow {
+    FLOW_OPEN,
+    FLOW_ENDING, /* the end was read; the rest, and the end, are still to be passed on */
+    FLOW_ENDED,
+};
+
+struct relay {
+    struct relay_setup at; /* without what was first */
+    struct watch *watch;
+    enum flow up, down; /* from the local side to the stream, and back */
+    struct rest to_stream, to_local;
+    bool deaf;      /* the local side does not take anything any more: what comes is thrown away */
+    bool failed;    /* the stream */
+    bool finishing; /* the half close did not work: TLS 1.2 */
+};
+
+static bool has_rest(const struct rest *rest)
+{
+    return rest->data != NULL;
+}
+
+static void drop_rest(struct rest *rest)
+{
+    free(rest->data);
+    *rest = (struct rest){0};
+}
+
+/* Returns 0 or -ENOMEM. */
+static int keep_rest(struct rest *rest, const char *data, size_t n)
+{
+    if (n == 0)
+        return 0;
+    rest->data = malloc(n);
+    if (!rest->data)
+        return -ENOMEM;
+    memcpy(rest->data, data, n);
+    rest->start = 0;
+    rest->end = n;
+    return 0;
+}
+
+/* Functions that return bool: false when the relay has ended; it must not be used any more then. */
+
+static bool check_end(struct relay *relay)
+{
+    enum relay_end how;
+
+    if (relay->failed) {
+        if (has_rest(&relay->to_local))
+            return true;
+        how = RELAY_FAILED;
+    } else {
+        if (relay->up != FLOW_ENDED || (relay->down != FLOW_ENDED && !relay->deaf))
+            return true;
+        how = relay->down == FLOW_ENDED ? RELAY_DONE : RELAY_LOCAL_GONE;
+    }
+    relay->at.on_end(relay->at.context, how);
+    return false;
+}
+
+/* What the local side sends from now on is left unread, so that it sees a reset. */
+static bool fail(struct relay *relay)
+{
+    relay->failed = true;
+    drop_rest(&relay->to_stream);
+    return check_end(relay);
+}
+
+static void turn_deaf(struct relay *relay)
+{
+    relay->deaf = true;
+    drop_rest(&relay->to_local);
+}
+
+/* ---- to the local side ---- */
+
+/* Returns how many bytes were taken; all of them when nobody takes any. */
+static size_t send_local(struct relay *relay, const char *data, size_t n)
+{
+    ssize_t sent;
+
+    if (relay->deaf)
+        return n;
+    do
+        sent = send(relay->at.local, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0)
+        return (size_t)sent;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM)
+        return 0;
+    turn_deaf(relay);
+    return n;
+}
+
+static bool pass_down_end(struct relay *relay)
+{
+    if (relay->down == FLOW_ENDING && !has_rest(&relay->to_local)) {
+        relay->down = FLOW_ENDED;
+        (void)shutdown(relay->at.local, SHUT_WR); /* it may be gone */
+    }
+    return check_end(relay);
+}
+
+static bool write_local(struct relay *relay)
+{
+    struct rest *rest = &relay->to_local;
+
+    if (!has_rest(rest))
+        return true;
+    size_t n = send_local(relay, rest->data + rest->start, rest->end - rest->start);
+    if (has_rest(rest)) {
+        rest->start += n;
+        if (rest->start < rest->end)
+            return true;
+        drop_rest(rest);
+    }
+    return pass_down_end(relay);
+}
+
+static bool read_stream(struct relay *relay)
+{
+    const struct socket_room *room = relay->at.room;
+    size_t n;
+
+    for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+        if (relay->failed || relay->down != FLOW_OPEN || has_rest(&relay->to_local))
+            return true;
+        int r = stream_read(relay->at.stream, room->scratch, room->n_scratch, &n);
+        if (r == STREAM_E_AGAIN)
+            return true;
+        if (r == STREAM_E_END) {
+            relay->down = FLOW_ENDING;
+            return pass_down_end(relay);
+        }
+        if (r)
+            return fail(relay);
+        *relay->at.n_in += n;
+        (void)stats_add(bytes_in, (int64_t)n);
+        size_t sent = send_local(relay, room->scratch, n);
+        if (keep_rest(&relay->to_local, room->scratch + sent, n - sent))
+            return fail(relay);
+        if (relay->deaf && !check_end(relay))
+            return false;
+        if (n < room->n_scratch && !stream_pending(relay->at.stream))
+            return true;
+    }
+    return true;
+}
+
+/* ---- to the stream ---- */
+
+static bool pass_up_end(struct relay *relay)
+{
+    if (relay->up != FLOW_ENDING || has_rest(&relay->to_stream))
+        return true;
+    int r = relay->finishing ? STREAM_E_NO_HALF_CLOSE : stream_shutdown(relay->at.stream);
+    if (r == STREAM_E_NO_HALF_CLOSE) {
+        relay->finishing = true;
+        r = stream_finish(relay->at.stream);
+    }
+    if (r == STREAM_E_AGAIN)
+        return true;
+    if (r)
+        return fail(relay);
+    relay->up = FLOW_ENDED;
+    return check_end(relay);
+}
+
+/* Returns 0 with all taken; STREAM_E_AGAIN or STREAM_E_FAILED. */
+static int write_some(struct relay *relay, const char *data, size_t n, size_t *ret_taken)
+{
+    size_t taken;
+    int r = 0;
+
+    for (*ret_taken = 0; *ret_taken < n; *ret_taken += taken) {
+        r = stream_write(relay->at.stream, data + *ret_taken, n - *ret_taken, &taken);
+        if (r)
+            break;
+    }
+    *relay->at.n_out += *ret_taken;
+    (void)stats_add(bytes_out, (int64_t)*ret_taken);
+    return r;
+}
+
+static bool write_stream(struct relay *relay)
+{
+    struct rest *rest = &relay->to_stream;
+    size_t taken;
+
+    if (relay->failed)
+        return true;
+    if (has_rest(rest)) {
+        int r = write_some(relay, rest->data + rest->start, rest->end - rest->start, &taken);
+        rest->start += taken;
+        if (r == STREAM_E_AGAIN)
+            return true;
+        if (r)
+            return fail(relay);
+        drop_rest(rest);
+    }
+    return pass_up_end(relay);
+}
+
+/* Returns the bytes read into the scratch; 0: nothing now, or the end (up is ENDING). */
+static size_t recv_local(struct relay *relay)
+{
+    const struct socket_room *room = relay->at.room;
+
+    for (;;) {
+        ssize_t n = recv(relay->at.local, room->scratch, room->n_scratch, MSG_DONTWAIT);
+        if (n > 0)
+            return (size_t)n;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == ECONNRESET && !relay->deaf) {
+            /* closed with bytes that it had not read; what it had sent is still there */
+            turn_deaf(relay);
+            continue;
+        }
+        relay->up = FLOW_ENDING;
+        return 0;
+    }
+}
+
+static bool read_local(struct relay *relay)
+{
+    const struct socket_room *room = relay->at.room;
+
+    for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+        if (relay->failed || relay->up != FLOW_OPEN || has_rest(&relay->to_stream))
+            return true;
+        size_t taken, n = recv_local(relay);
+        if (n == 0)
+            return pass_up_end(relay);
+        int r = write_some(relay, room->scratch, n, &taken);
+        if (r == STREAM_E_AGAIN)
+            r = keep_rest(&relay->to_stream, room->scratch + taken, n - taken);
+        if (r)
+            return fail(relay);
+        if (n < room->n_scratch)
+            return true;
+    }
+    return true;
+}
+
+/* ---- waiting ---- */
+
+static void update(struct relay *relay)
+{
+    unsigned local = 0, stream = 0;
+
+    if (has_rest(&relay->to_local))
+        local |= WATCH_WRITABLE;
+    if (!relay->failed) {
+        if (relay->up == FLOW_OPEN && !has_rest(&relay->to_stream))
+            local |= WATCH_READABLE;
+        /* once its end was read only this tells that it is gone altogether */
+        if (relay->up != FLOW_OPEN && !relay->deaf)
+            local |= WATCH_HANGUP;
+        if (relay->down == FLOW_OPEN && !has_rest(&relay->to_local))
+            stream |= STREAM_READABLE;
+        if (has_rest(&relay->to_stream) || relay->up == FLOW_ENDING)
+            stream |= STREAM_WRITABLE;
+    }
+    /* libuv only notes the wish here */
+    int r = watch_set(relay->watch, local);
+    ASSERT(r == 0);
+    r = stream_interest(relay->at.stream, stream);
+    ASSERT(r == 0);
+}
+
+static void on_local(void *context, unsigned events)
+{
+    struct relay *relay = context;
+
+    ASSERT_OWNER(relay->at.room->loop);
+    if (events & WATCH_HANGUP) {
+        turn_deaf(relay);
+        if (!check_end(relay))
+            return;
+    }
+    if ((events & WATCH_WRITABLE) && !write_local(relay))
+        return;
+    if ((events & WATCH_READABLE) && !read_local(relay))
+        return;
+    update(relay);
+}
+
+void relay_on_ready(struct relay *relay, unsigned ready)
+{
+    ASSERT_OWNER(relay->at.room->loop);
+    if ((ready & STREAM_WRITABLE) && !write_stream(relay))
+        return;
+    if ((ready & STREAM_READABLE) && !read_stream(relay))
+        return;
+    update(relay);
+}
+
+/* ---- beginning and end ---- */
+
+int relay_new(struct relay **ret_relay, const struct relay_setup *setup)
+{
+    ASSERT_OWNER(setup->room->loop);
+    struct relay *relay = calloc(1, sizeof(*relay));
+    if (!relay)
+        return -ENOMEM;
+    relay->at = *setup;
+    relay->at.local = -1; /* the caller's until it has worked */
+    relay->up = setup->up_ended ? FLOW_ENDED : FLOW_OPEN;
+    relay->down = setup->down_ended ? FLOW_ENDING : FLOW_OPEN;
+    int r = keep_rest(&relay->to_local, setup->first, setup->n_first);
+    if (r == 0)
+        r = watch_new(&relay->watch, setup->room->loop, setup->local, on_local, relay);
+    if (r) {
+        relay_free(relay);
+        return r;
+    }
+    relay->at.local = setup->local;
+    if (relay->down == FLOW_ENDING && !has_rest(&relay->to_local)) {
+        relay->down = FLOW_ENDED;
+        (void)shutdown(setup->local, SHUT_WR);
+    }
+    update(relay);
+    *ret_relay = relay;
+    return 0;
+}
+
+struct relay *relay_free(struct relay *relay)
+{
+    if (!relay)
+        return NULL;
+    ASSERT_OWNER(relay->at.room->loop);
+    watch_free(relay->watch);
+    if (relay->at.local >= 0)
+        close(relay->at.local);
+    drop_rest(&relay->to_stream);
+    drop_rest(&relay->to_local);
+    free(relay);
+    return NULL;
+}

@@ -1,0 +1,205 @@
+#include "broker/socket_attach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/relay.h"
+#include "broker/socket_internal.h"
+#include "broker/socket_move.h"
+
+/* What an attached socket has beside. */
+struct attached {
+    struct socket *socket;
+    struct relay *relay; /* NULL: it has ended */
+    struct socket_close close;
+    struct timer told;
+};
+
+void socket_relay_ready(struct socket *socket, unsigned ready)
+{
+    relay_on_ready(socket->attached->relay, ready);
+}
+
+void socket_detach(struct socket *socket)
+{
+    struct attached *attached = socket->attached;
+
+    if (!attached)
+        return;
+    relay_free(attached->relay);
+    timers_stop(&socket->room->loop->timers, &attached->told);
+    free(attached);
+    socket->attached = NULL;
+}
+
+/* The number goes, and the session with the last one when it is there for nothing else. */
+static void forget(struct socket *socket)
+{
+    struct session *session = socket->session;
+
+    session_socket_free(session, socket, true);
+    if (session->lingering && session->sockets.n_used == 0)
+        session->room->on_lingered(session);
+}
+
+static void on_told(struct timer *timer)
+{
+    forget(container_of(timer, struct attached, told)->socket);
+}
+
+static void on_closed(struct socket_close *close, enum socket_outcome outcome)
+{
+    (void)outcome; /* whatever is left of it goes */
+    forget(container_of(close, struct attached, close)->socket);
+}
+
+static void on_failed(struct socket *socket)
+{
+    struct attached *attached = socket->attached;
+
+    attached->relay = relay_free(attached->relay);
+    (void)socket_fail(socket, stream_error(socket->stream));
+    if (socket->session->lingering ||
+        timers_start(&socket->room->loop->timers, &attached->told, ATTACH_TOLD_MS, on_told) != 0)
+        forget(socket);
+}
+
+static void on_relay_end(void *context, enum relay_end end)
+{
+    struct socket *socket = context;
+    struct attached *attached = socket->attached;
+
+    switch (end) {
+    case RELAY_DONE:
+        forget(socket);
+        return;
+    case RELAY_FAILED:
+        on_failed(socket);
+        return;
+    case RELAY_LOCAL_GONE:
+        break;
+    }
+    attached->relay = relay_free(attached->relay);
+    /* sending has ended; the peer's end is waited for, so that what it was sent is not lost */
+    attached->close = (struct socket_close){.option = SOCKET_CLOSE_COMPLETE, .on_done = on_closed};
+    if (socket_close_attached(socket, &attached->close) != SOCKET_E_PARKED)
+        forget(socket);
+}
+
+static enum socket_outcome check(const struct socket *socket)
+{
+    switch (socket->state) {
+    case SOCKET_OPEN:
+        break;
+    case SOCKET_FAILED:
+        return SOCKET_E_FAILED;
+    case SOCKET_ATTACHED:
+        return SOCKET_E_ATTACHED;
+    case SOCKET_CLOSING:
+    case SOCKET_SECURING:
+        return SOCKET_E_BUSY;
+    default:
+        return SOCKET_E_NOT_CONNECTED;
+    }
+    return socket_idle(socket) != SOCKET_OK || socket->carry || socket->sending == SENDING_FINISHING
+               ? SOCKET_E_BUSY
+               : SOCKET_OK;
+}
+
+static int start_relay(struct socket *socket, int local)
+{
+    struct relay_setup setup = {
+        .room = socket->room,
+        .stream = socket->stream,
+        .local = local,
+        .first = socket->buffer + socket->start,
+        .n_first = socket->end - socket->start,
+        .down_ended = socket->receiving == RECEIVING_ENDED,
+        .up_ended = socket->sending == SENDING_SHUT,
+        .n_in = &socket->bytes_in,
+        .n_out = &socket->bytes_out,
+        .on_end = on_relay_end,
+        .context = socket,
+    };
+    struct attached *attached = calloc(1, sizeof(*attached));
+    if (!attached)
+        return -ENOMEM;
+    attached->socket = socket;
+    int r = relay_new(&attached->relay, &setup);
+    if (r) {
+        free(attached);
+        return r;
+    }
+    socket->attached = attached;
+    socket_drop_buffer(socket);
+    socket_set_state(socket, SOCKET_ATTACHED);
+    return 0;
+}
+
+int socket_attach_to(struct socket *socket, int local)
+{
+    ASSERT_OWNER(socket->room->loop);
+    enum socket_outcome outcome = check(socket);
+    return outcome != SOCKET_OK ? (int)outcome : start_relay(socket, local);
+}
+
+static int attach_pair(struct socket *socket, int *ret_fd)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    /* the other end is the client's and blocks, as it expects */
+    int r = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : start_relay(socket, pair[0]);
+    if (r) {
+        close(pair[0]);
+        close(pair[1]);
+        return r;
+    }
+    *ret_fd = pair[1];
+    return 0;
+}
+
+static int attach_direct(struct socket *socket, int *ret_fd)
+{
+    int r = stream_export(&socket->stream, &socket->connection);
+    ASSERT(r == 0);
+    int fd = socket->connection->fd;
+    int flags = fcntl(fd, F_GETFL);
+    /* from now on it is the client's, who expects that it blocks */
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    socket->connection->fd = -1;
+    socket_set_state(socket, SOCKET_ATTACHED); /* for the log */
+    session_socket_free(socket->session, socket, false);
+    *ret_fd = fd;
+    return 0;
+}
+
+int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct)
+{
+    ASSERT_OWNER(socket->room->loop);
+    enum socket_outcome outcome = check(socket);
+    if (outcome != SOCKET_OK)
+        return (int)outcome;
+    *ret_direct = !stream_tls(socket->stream) && socket->end == socket->start &&
+                  socket->receiving == RECEIVING_OPEN;
+    return *ret_direct ? attach_direct(socket, ret_fd) : attach_pair(socket, ret_fd);
+}
+
+void session_close_unattached(struct session *session)
+{
+    struct socket *socket;
+
+    ASSERT_OWNER(session->room->loop);
+    for (size_t i = 0; (socket = map_next(&session->sockets, &i, NULL));) {
+        if (socket->state == SOCKET_ATTACHED ||
+            (socket->state == SOCKET_CLOSING && socket->attached))
+            continue;
+        session_socket_free(session, socket, false);
+        i = 0; /* the map has changed */
+    }
+}

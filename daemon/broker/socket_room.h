@@ -1,0 +1,27 @@
+#pragma once
+/*
+ * socket_room: what all sockets of one io thread share.
+ *
+ * Threads:   its io thread only.
+ * Ownership: the io thread's; what it points to too.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/table.h"
+#include "loop/loop.h"
+
+struct session;
+struct tcp_options;
+
+struct socket_room {
+    struct loop *loop;
+    struct table *table;
+    const struct tcp_options *tcp; /* of accepted connections */
+    size_t receive_buffer;         /* bytes read ahead per socket */
+    int64_t close_timeout_ms;
+    char *scratch; /* what is read goes here first, so idle sockets have no buffer */
+    size_t n_scratch;
+    /* a lingering session has lost its last socket: it is to be freed */
+    void (*on_lingered)(struct session *session);
+};

@@ -1,0 +1,269 @@
+/*
+ * method_accept: TCPAccept. With `secure` the connection that was taken goes to a dial thread for
+ * the handshake before the client hears of it; the listening socket is free for the next TCPAccept
+ * meanwhile.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/stats.h"
+#include "rpc/job.h"
+#include "rpc/method.h"
+#include "rpc/secure.h"
+#include "util/log.h"
+
+/* As in TCPConnect: the dial thread keeps the deadline, this is for one that is too busy. */
+enum { DEADLINE_BACKSTOP_MS = 2000 };
+
+static void log_open(const struct socket *socket)
+{
+    char remote[ADDRESS_TEXT_MAX];
+    const struct tls_facts *tls = socket_tls(socket);
+
+    log_info("socket %u opened: session %llu uid %u pid %d accepted from %s port %u on port %u tls "
+             "%s",
+             socket->number, (unsigned long long)socket->session->id,
+             (unsigned)socket->session->uid, (int)socket->session->pid,
+             address_text(socket_remote(socket), remote, sizeof(remote)),
+             (unsigned)address_port(socket_remote(socket)),
+             (unsigned)address_port(socket_local(socket)), tls ? tls->version : "no");
+}
+
+static void answer_accept(struct request *request, const struct socket *socket)
+{
+    char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
+    const struct address *far = socket_remote(socket), *near = socket_local(socket);
+    const struct tls_facts *tls = socket_tls(socket);
+    struct proto_tcp_accept_result result = {
+        .socket = socket->number,
+        .remote_address = address_text(far, remote, sizeof(remote)),
+        .remote_port = address_port(far),
+        .local_address = address_text(near, local, sizeof(local)),
+        .local_port = address_port(near),
+        .has_tls = tls != NULL,
+    };
+    if (tls)
+        result.tls = method_tls_facts(tls);
+    log_open(socket);
+    request_answer(request, &result);
+}
+
+/* ---- the handshake ---- */
+
+static void describe(const struct request *request, char *text, size_t n_text)
+{
+    char remote[ADDRESS_TEXT_MAX];
+    const struct address *far = socket_remote(request->socket);
+
+    snprintf(text, n_text, "TCPAccept of %s port %u", address_text(far, remote, sizeof(remote)),
+             (unsigned)address_port(far));
+}
+
+/* The connection is lost; there will be others. */
+static void fail_handshake(struct request *request, struct fault *fault)
+{
+    fault->retryable = true;
+    stats_count(handshakes_failed);
+    log_info("accept failed: session %llu uid %u pid %d: %s [%s]",
+             (unsigned long long)request_session(request)->id,
+             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
+             fault->message, error_infos[fault->error].symbol);
+    job_done(request);
+    request_fail(request, fault);
+}
+
+/* The socket that nobody has heard of yet goes. */
+static void drop_socket(struct request *request)
+{
+    static const struct net_error given_up = {
+        .stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ECONNABORTED};
+
+    if (request->socket->state == SOCKET_SECURING)
+        socket_secure_failed(request->socket, &given_up);
+    session_socket_free(request_session(request), request->socket, false);
+    request->socket = NULL;
+}
+
+static void on_dial(struct request *request, struct dial *dial)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    int r = dial->error.cause == NET_OK ? socket_secured(request->socket, &dial->connection) : 0;
+    if (r)
+        dial->error =
+            (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = -r};
+    if (dial->error.cause != NET_OK) {
+        fault_net(&fault, &dial->error, what);
+        drop_socket(request);
+        fail_handshake(request, &fault);
+    } else {
+        stats_count(handshakes_ok);
+        job_done(request);
+        answer_accept(request, request->socket);
+    }
+    dial_free(dial);
+}
+
+static void withdraw_handshake(struct request *request, struct fault *fault)
+{
+    (void)fault;
+    drop_socket(request);
+}
+
+static void on_handshake_deadline(struct request *request)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    fault_set(&fault, WIRE_ETIMEDOUT,
+              "%s: the deadline passed while the broker was too busy to say more", what);
+    fault.stage = STAGE_TLS;
+    request->withdraw(request, &fault);
+    stats_count(handshakes_failed);
+    request_fail(request, &fault);
+}
+
+/* Somebody who guessed the number has closed it. */
+static void on_closing(struct socket_secure *secure, enum socket_outcome outcome)
+{
+    struct request *request = container_of(secure, struct request, op.secure);
+    struct job *job = request->op.job;
+    struct fault fault;
+
+    if (job->out_dial)
+        dial_cancel(job->out_dial);
+    fault_outcome(&fault, outcome, request->socket, request_name(request));
+    request->socket = NULL;
+    fail_handshake(request, &fault);
+}
+
+static void start_handshake(struct request *request, struct socket *socket)
+{
+    struct job *job = request->op.job;
+    int64_t timeout_ms =
+        request_choose_ms(false, 0, request_session(request)->deadlines.connect,
+                          request->client->io->snapshot->settings.connect_timeout_ms);
+    struct fault fault;
+
+    request->socket = socket;
+    request->op.secure = (struct socket_secure){.on_done = on_closing};
+    enum socket_outcome outcome =
+        socket_secure(socket, SOCKET_SECURE_SERVER, &request->op.secure, &job->dial->upgrade);
+    if (outcome != SOCKET_OK) { /* the peer has gone already */
+        fault_outcome(&fault, outcome, socket, request_name(request));
+        drop_socket(request);
+        fail_handshake(request, &fault);
+        return;
+    }
+    job->dial->deadline_us = loop_clock_us() + timeout_ms * 1000;
+    job->on_withdraw = withdraw_handshake;
+    request->on_deadline = on_handshake_deadline;
+    if (request_deadline(request, timeout_ms + DEADLINE_BACKSTOP_MS))
+        job_dial(job);
+}
+
+/* ---- waiting for a connection ---- */
+
+static void fail_accept(struct request *request, int r)
+{
+    struct fault fault;
+
+    if (r == SOCKET_E_LIMIT)
+        fault_full(&fault, request->op.accept.limit, &request->client->io->snapshot->settings,
+                   "TCPAccept");
+    else if (r > 0)
+        fault_outcome(&fault, (enum socket_outcome)r, request->socket, request_name(request));
+    else
+        fault_errno(&fault, r == -ENOMEM || r == -EMFILE ? STAGE_BROKER : STAGE_CONNECT, -r,
+                    request_name(request));
+    if (request->op.job)
+        job_done(request);
+    request_fail(request, &fault);
+}
+
+static void end_accept(struct request *request, int r)
+{
+    struct socket *socket = request->op.accept.accepted;
+
+    if (r)
+        fail_accept(request, r);
+    else if (request->op.job)
+        start_handshake(request, socket);
+    else
+        answer_accept(request, socket);
+}
+
+static void on_accepted(struct socket_accept *accept, int r)
+{
+    end_accept(container_of(accept, struct request, op.accept), r);
+}
+
+static void withdraw_accept(struct request *request, struct fault *fault)
+{
+    (void)fault;
+    socket_withdraw_accept(request->socket, &request->op.accept);
+}
+
+/* Everything that can be said before there is a connection. */
+static bool prepare(struct request *request, struct dial *dial)
+{
+    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
+    const struct secure_server server = {
+        .has_identity = params->has_identity,
+        .identity = params->identity,
+        .client_certificate = params->client_certificate,
+        .has_profile = params->has_profile,
+        .profile = params->profile,
+        .alpn = params->has_alpn ? &params->alpn : NULL,
+        .min_tls13 = params->min_tls == 1,
+    };
+    return secure_as_server(request, &server, dial);
+}
+
+static bool make_job(struct request *request)
+{
+    struct dial *dial = calloc(1, sizeof(*dial));
+    struct fault fault;
+
+    if (dial && !prepare(request, dial)) {
+        dial_free(dial);
+        return false;
+    }
+    if (!dial || job_new(request)) {
+        dial_free(dial);
+        fault_set(&fault, WIRE_ENOBUFS, "TCPAccept: out of memory; nothing was done");
+        request_fail(request, &fault);
+        return false;
+    }
+    request->op.job->dial = dial;
+    request->op.job->on_dial = on_dial;
+    request->op.job->on_withdraw = withdraw_accept;
+    return true;
+}
+
+void method_tcp_accept(struct request *request)
+{
+    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
+
+    if (!request_socket(request, params->socket))
+        return;
+    request->op.job = NULL;
+    if (params->secure ? !make_job(request)
+                       : !secure_unnamed(request, params->has_profile, params->has_identity))
+        return;
+    request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
+    int r = socket_accept(request->socket, &request->op.accept);
+    if (r != SOCKET_E_PARKED) {
+        end_accept(request, r);
+        return;
+    }
+    if (!params->secure)
+        request->withdraw = withdraw_accept;
+    /* when it fails the request was answered */
+    (void)!request_deadline_if(request, params->has_timeout_ms, params->timeout_ms,
+                               request_session(request)->deadlines.accept);
+}
