@@ -175,12 +175,10 @@ static const char *net_stage_text(enum net_stage stage)
     return "waiting for the peer";
 }
 
-/* What to do about a verification that failed; the numbers are OpenSSL's X509_V_ERR_ (x509_vfy.h,
- * stable). */
-static const char *verify_hint(const struct net_error *error)
+/* What to do about a revocation list, or NULL: it is not about one; the numbers are OpenSSL's
+ * X509_V_ERR_ (x509_vfy.h, stable). */
+static const char *list_hint(const struct net_error *error)
 {
-    bool server = error->verify_depth == 0;
-
     switch (error->verify_code) {
     case 3:  /* UNABLE_TO_GET_CRL */
     case 33: /* UNABLE_TO_GET_CRL_ISSUER */
@@ -188,24 +186,33 @@ static const char *verify_hint(const struct net_error *error)
         return "no revocation list is there for it: add that of its issuer to tls.crl or the "
                "profile's crl, or check less (crl_check)";
     case 8: /* CRL_SIGNATURE_FAILURE */
-        return "the revocation list of its issuer was damaged, or somebody else has made it; get "
-               "it "
-               "anew";
+        return "the revocation list of its issuer was damaged, or somebody else has made it; "
+               "get it anew";
     case 11: /* CRL_NOT_YET_VALID */
         return "the revocation list of its issuer is from the future; a clock is wrong";
     case 12: /* CRL_HAS_EXPIRED */
-        return "the revocation list of its issuer is out of date; get a newer list and reload (or "
-               "a "
-               "clock is wrong)";
-    case 23: /* CERT_REVOKED */
-        return server ? "its issuer has revoked it; the server needs a new certificate"
-                      : "a CA's certificate was revoked; the server needs one of another CA";
+        return "the revocation list of its issuer is out of date; get a newer list and reload "
+               "(or a clock is wrong)";
     case 35: /* KEYUSAGE_NO_CRL_SIGN */
         return "its issuer may not sign revocation lists (keyUsage without cRLSign); it cannot be "
                "checked";
     case 36: /* UNHANDLED_CRITICAL_CRL_EXTENSION */
         return "the revocation list of its issuer has something that is not understood here; "
                "a plain, complete list is needed";
+    default:
+        return NULL;
+    }
+}
+
+/* What to do about a verification that failed. */
+static const char *verify_hint(const struct net_error *error)
+{
+    bool server = error->verify_depth == 0;
+
+    switch (error->verify_code) {
+    case 23: /* CERT_REVOKED */
+        return server ? "its issuer has revoked it; the server needs a new certificate"
+                      : "a CA's certificate was revoked; the server needs one of another CA";
     case 50: /* APPLICATION_VERIFICATION */
         return "is it the right server? Then add the pin of its new key to pins of the profile";
     case 2:  /* UNABLE_TO_GET_ISSUER_CERT */
@@ -239,9 +246,13 @@ static const char *verify_hint(const struct net_error *error)
     case 68: /* CA_MD_TOO_WEAK */
         return "it must be replaced by a stronger one (tls.security_level decides)";
     default:
-        return server ? "the server's certificate must be replaced"
-                      : "the CA's certificate must be replaced";
+        break;
     }
+    const char *list = list_hint(error);
+    if (list)
+        return list;
+    return server ? "the server's certificate must be replaced"
+                  : "the CA's certificate must be replaced";
 }
 
 static const char *client_verify_hint(const struct net_error *error)

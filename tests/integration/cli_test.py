@@ -55,10 +55,14 @@ class FakeBroker:
         self.listener.listen(8)
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
         return self
 
     def __exit__(self, *unused):
+        # not before the thread has ended: it would accept from whatever gets the number of the closed descriptor
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
         shutil.rmtree(self.folder)
 
