@@ -503,6 +503,9 @@ struct tcpb_attempt {
     const char *error;
     /* milliseconds it took */
     int64_t ms;
+    /* false: it keeps refusing and is left alone for now; error is what it said last */
+    bool has_tried;
+    bool tried;
 };
 
 struct tcpb_error_data {
@@ -524,6 +527,12 @@ struct tcpb_error_data {
     /* explain: the addresses, as the resolver gave them */
     bool has_addresses;
     struct tcpb_strings addresses;
+    /* every address is left alone for so long */
+    bool has_retry_after_ms;
+    int64_t retry_after_ms;
+    /* the same as a time (RFC 3339, UTC) */
+    bool has_until;
+    const char *until;
     /* what TLS had to say */
     bool has_tls;
     struct tcpb_tls_failure tls;
@@ -1199,6 +1208,8 @@ struct tcpb_broker_stats_result {
     int64_t connects_ok;
     /* TCPConnect that did not */
     int64_t connects_failed;
+    /* of these, not tried: every address keeps refusing (connect.backoff_after) */
+    int64_t connects_backed_off;
     /* of these, by their deadline */
     int64_t connects_timed_out;
     /* streams handed out by TCPAttach, or TCPConnect with attach */
@@ -1207,6 +1218,8 @@ struct tcpb_broker_stats_result {
     int64_t accepts;
     /* TLS handshakes completed */
     int64_t handshakes_ok;
+    /* of these, those that resumed an earlier session */
+    int64_t handshakes_resumed;
     /* TLS handshakes failed, verification included */
     int64_t handshakes_failed;
     /* TLS connections made with verify: false */

@@ -65,8 +65,9 @@ static int read_alpn(const struct config_list *alpn, unsigned char *wire, size_t
     return 0;
 }
 
-static int make_trust(const struct source *source, const struct app_options *options,
-                      struct trust **ret_trust, char *text, size_t n_text)
+static int make_trust(const struct source *source, const struct config *config,
+                      const struct app_options *options, struct trust **ret_trust, char *text,
+                      size_t n_text)
 {
     static const enum trust_crl_check checks[] = {[CONFIG_CRL_OFF] = TRUST_CRL_OFF,
                                                   [CONFIG_CRL_LEAF] = TRUST_CRL_LEAF,
@@ -88,6 +89,8 @@ static int make_trust(const struct source *source, const struct app_options *opt
         .n_crls = source->crl->n,
         .n_pins = source->pins ? source->pins->n : 0,
         .alpn = alpn,
+        .session_cache = (size_t)config->tls_session_cache,
+        .session_time_ms = config->tls_session_time,
     };
     int r = read_pins(source->pins, &pins);
     settings.pins = (const uint8_t(*)[TRUST_PIN_SIZE])pins;
@@ -104,7 +107,8 @@ static int make_trust(const struct source *source, const struct app_options *opt
 
 /* options: of the default profile; its folders are beside its own. */
 static int add_profile(struct credentials *credentials, const struct source *source,
-                       const struct app_options *options, char *reason, size_t n_reason)
+                       const struct config *config, const struct app_options *options, char *reason,
+                       size_t n_reason)
 {
     struct credentials_profile *profile = &credentials->profiles[credentials->n_profiles];
     char text[512] = "";
@@ -113,7 +117,7 @@ static int add_profile(struct credentials *credentials, const struct source *sou
     if (!profile->name)
         return fail_memory(reason, n_reason);
     credentials->n_profiles++;
-    int r = make_trust(source, options, &profile->trust, text, sizeof(text));
+    int r = make_trust(source, config, options, &profile->trust, text, sizeof(text));
     if (r == 0)
         return 0;
     if (options)
@@ -140,7 +144,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
     credentials->profiles = calloc(1 + CONFIG_MAX_NAMED, sizeof(*credentials->profiles));
     if (!credentials->profiles)
         return fail_memory(reason, n_reason);
-    int status = add_profile(credentials, &plain, options, reason, n_reason);
+    int status = add_profile(credentials, &plain, config, options, reason, n_reason);
     const struct config_tls_profile *profile;
     for (size_t i = 0; status == 0 && (profile = config_tls_profile_at(config, i)); i++) {
         const struct source named = {
@@ -155,7 +159,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
             .alpn = &profile->alpn,
             .pins = &profile->pins,
         };
-        status = add_profile(credentials, &named, NULL, reason, n_reason);
+        status = add_profile(credentials, &named, config, NULL, reason, n_reason);
     }
     return status;
 }

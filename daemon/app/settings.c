@@ -43,6 +43,9 @@ int settings_snapshot(const struct config *config, const struct app_options *opt
                 .keepalive_probes = (int)config->connect_keepalive_probes,
                 .user_timeout_ms = config->connect_user_timeout,
                 .nodelay = config->connect_nodelay},
+        .backoff = {.after = (unsigned)config->connect_backoff_after,
+                    .min_ms = config->connect_backoff_min,
+                    .max_ms = config->connect_backoff_max},
         .nice = (int)config->threads_dial_nice,
     };
     int status = profiles_load(&snapshot->credentials, config, options, reason, n_reason);

@@ -22,6 +22,7 @@ struct dialer {
 
 struct dialers {
     struct dial_settings settings;
+    struct backoff *backoff; /* all threads' */
     atomic_uint turn;
     size_t n;
     struct dialer dialers[];
@@ -284,7 +285,8 @@ static void on_work(struct mail *mail)
     job->racing = true;
     const struct dial_settings *settings =
         dial->own_settings ? &dial->settings : &dialer->dialers->settings;
-    race_start(&job->race, dialer->loop, settings, dial, &dial->error, on_race_end);
+    race_start(&job->race, dialer->loop, settings, dialer->dialers->backoff, dial, &dial->error,
+               on_race_end);
 }
 
 /* ---- for any thread ---- */
@@ -360,6 +362,10 @@ int dialers_new(struct dialers **ret_dialers, unsigned n_threads,
     struct dialers *dialers = calloc(1, sizeof(*dialers) + n_threads * sizeof(struct dialer));
     if (!dialers)
         return -ENOMEM;
+    if (backoff_new(&dialers->backoff) < 0) {
+        free(dialers);
+        return -ENOMEM;
+    }
     dialers->settings = *settings;
     for (unsigned i = 0; i < n_threads; i++) {
         struct dialer *dialer = &dialers->dialers[i];
@@ -412,6 +418,7 @@ struct dialers *dialers_free(struct dialers *dialers)
     /* mail that came after the end is delivered here, and goes back cancelled */
     for (size_t i = 0; i < dialers->n; i++)
         loop_free(dialers->dialers[i].loop);
+    backoff_free(dialers->backoff);
     free(dialers);
     return NULL;
 }

@@ -13,6 +13,7 @@
  * tried.
  */
 #include "loop/loop.h"
+#include "net/backoff.h"
 #include "net/error.h"
 #include "net/identity.h"
 #include "net/stream.h"
@@ -27,6 +28,7 @@ struct dialer; /* one dial thread */
 struct dial_settings {
     int64_t stagger_ms; /* RFC 8305 section 8: Connection Attempt Delay */
     struct tcp_options tcp;
+    struct backoff_settings backoff;
     int nice; /* added to the threads' niceness, 0..19; counts for dialers_new() only */
 };
 

@@ -11,7 +11,8 @@ static size_t next_of(const struct address *addresses, size_t n, int family, siz
 }
 
 void dial_plan_init(struct dial_plan *plan, const struct address *addresses, size_t n, int family,
-                    int64_t stagger_ms)
+                    int64_t stagger_ms,
+                    bool (*leave_out)(void *context, const struct address *address), void *context)
 {
     *plan = (struct dial_plan){.stagger_ms = stagger_ms ? stagger_ms : DIAL_PLAN_STAGGER_MS};
     if (n == 0)
@@ -29,7 +30,8 @@ void dial_plan_init(struct dial_plan *plan, const struct address *addresses, siz
             turn = !turn;
         if (positions[turn] == n)
             return;
-        plan->order[plan->n++] = positions[turn];
+        if (!leave_out || !leave_out(context, &addresses[positions[turn]]))
+            plan->order[plan->n++] = positions[turn];
         positions[turn] = next_of(addresses, n, families[turn], positions[turn] + 1);
     }
 }

@@ -3,6 +3,8 @@
  * dial_plan: which address to try when (RFC 8305, Happy Eyeballs 2), as pure decisions: time goes
  * in, no sockets. Attempts race: a running one is given up only when another has won.
  *
+ * Who plans may leave addresses out, such as those that are known to refuse.
+ *
  * The order: the families alternate, beginning with that of the first address (the resolver sorted
  * them by RFC 6724); within a family the resolver's order stays. A new attempt begins when the last
  * one has not succeeded within the stagger, and at once when one has failed (RFC 8305 section 5).
@@ -28,9 +30,11 @@ enum dial_step {
     DIAL_LOST,  /* all have failed */
 };
 
-/* family: AF_UNSPEC: any. stagger_ms 0: DIAL_PLAN_STAGGER_MS. */
+/* family: AF_UNSPEC: any. stagger_ms 0: DIAL_PLAN_STAGGER_MS. leave_out: is asked about each
+ * address of the family in the plan's order, until the plan is full; NULL: none. */
 void dial_plan_init(struct dial_plan *plan, const struct address *addresses, size_t n, int family,
-                    int64_t stagger_ms);
+                    int64_t stagger_ms,
+                    bool (*leave_out)(void *context, const struct address *address), void *context);
 enum dial_step dial_plan_next(const struct dial_plan *plan, int64_t now_ms, size_t *ret_index,
                               int64_t *ret_wait_ms);
 void dial_plan_started(struct dial_plan *plan, int64_t now_ms);

@@ -20,7 +20,7 @@ static void record(struct attempt *attempt, int sys_errno)
 {
     struct net_attempt *recorded = &attempt->race->error->attempts[attempt->number];
     recorded->sys_errno = sys_errno;
-    recorded->ms = now_ms() - attempt->started_ms;
+    recorded->ms = (loop_clock_us() - attempt->started_us) / 1000;
 }
 
 void race_deinit(struct race *race)
@@ -35,9 +35,37 @@ void race_deinit(struct race *race)
     }
 }
 
+static void sooner(struct backoff_pause *pause, const struct backoff_pause *other)
+{
+    if (pause->until_us == 0 || other->until_us < pause->until_us)
+        *pause = *other;
+}
+
+/* All that is known of them is that they refuse: when is the next time that one may be tried? */
+static void tell_pause(struct race *race)
+{
+    struct net_error *error = race->error;
+    struct backoff_pause first = {0}, each;
+    int64_t now_us = loop_clock_us();
+
+    error->backed_off = race->plan.n == 0;
+    if (error->backed_off)
+        first = race->pause;
+    for (unsigned i = 0; i < error->n_attempts && !error->backed_off; i++) {
+        if (!backoff_pausing(race->backoff, &error->attempts[i].address, &race->settings->backoff,
+                             now_us, &each))
+            return; /* at once */
+        sooner(&first, &each);
+    }
+    error->retry_at_us = first.until_us;
+    error->n_refused = first.n_refused;
+}
+
 static void end(struct race *race, int fd, int sys_errno)
 {
     race_deinit(race);
+    if (fd < 0 && sys_errno == ECONNREFUSED && race->backoff)
+        tell_pause(race);
     race->on_end(race, fd, sys_errno);
 }
 
@@ -45,6 +73,9 @@ static void win(struct attempt *attempt)
 {
     int fd = attempt->fd;
     record(attempt, NET_ATTEMPT_CONNECTED);
+    if (attempt->race->backoff)
+        backoff_connected(attempt->race->backoff,
+                          &attempt->race->error->attempts[attempt->number].address);
     attempt->watch = watch_free(attempt->watch);
     attempt->fd = -1;
     end(attempt->race, fd, 0);
@@ -55,6 +86,9 @@ static void lose(struct attempt *attempt, int sys_errno)
     struct race *race = attempt->race;
     record(attempt, sys_errno);
     close_attempt(attempt);
+    if (sys_errno == ECONNREFUSED && race->backoff)
+        backoff_refused(race->backoff, &race->error->attempts[attempt->number].address,
+                        &race->settings->backoff, attempt->started_us, loop_clock_us());
     if (race->worst == 0 || dial_plan_better(race->worst, sys_errno))
         race->worst = sys_errno;
     dial_plan_failed(&race->plan, now_ms());
@@ -129,15 +163,24 @@ static bool start_attempt(struct race *race, size_t index)
     unsigned number = race->error->n_attempts++;
     struct attempt *attempt = &race->attempts[number];
 
-    *attempt = (struct attempt){.race = race, .fd = -1, .number = number, .started_ms = now_ms()};
+    *attempt =
+        (struct attempt){.race = race, .fd = -1, .number = number, .started_us = loop_clock_us()};
     race->error->attempts[number] = (struct net_attempt){.address = *address};
-    dial_plan_started(&race->plan, attempt->started_ms);
+    dial_plan_started(&race->plan, attempt->started_us / 1000);
     int r = try_connect(attempt, address);
     if (r == 0)
         win(attempt);
     else if (r != -EINPROGRESS)
         lose(attempt, -r);
     return r == 0;
+}
+
+/* What was tried tells more than what was not, unless it could not be tried from here at all. */
+static int verdict(const struct race *race)
+{
+    if (race->n_left_out && (race->worst == 0 || dial_plan_better(race->worst, ECONNREFUSED)))
+        return ECONNREFUSED;
+    return race->worst ? race->worst : EAFNOSUPPORT;
 }
 
 static void on_stagger(struct timer *timer)
@@ -154,7 +197,7 @@ static void advance(struct race *race)
     for (;;) {
         switch (dial_plan_next(&race->plan, now_ms(), &index, &wait_ms)) {
         case DIAL_LOST:
-            end(race, -1, race->worst ? race->worst : EAFNOSUPPORT);
+            end(race, -1, verdict(race));
             return;
         case DIAL_WAIT:
             timers_stop(&race->loop->timers, &race->stagger);
@@ -170,15 +213,45 @@ static void advance(struct race *race)
     }
 }
 
+/* Is it in its pause? (dial_plan's leave_out) */
+static bool leave_out(void *context, const struct address *address)
+{
+    struct race *race = context;
+    struct backoff_pause pause;
+
+    if (!backoff_pausing(race->backoff, address, &race->settings->backoff, loop_clock_us(), &pause))
+        return false;
+    if (race->n_left_out < NET_ATTEMPTS_MAX)
+        race->left_out[race->n_left_out++] = *address;
+    sooner(&race->pause, &pause);
+    return true;
+}
+
+/* As many of those that are left out as there is room for beside those that may be tried. */
+static void record_left_out(struct race *race)
+{
+    struct net_error *error = race->error;
+
+    for (unsigned i = 0; i < race->n_left_out && race->plan.n + i < NET_ATTEMPTS_MAX; i++) {
+        race->attempts[error->n_attempts].fd = -1;
+        error->attempts[error->n_attempts++] = (struct net_attempt){
+            .address = race->left_out[i], .sys_errno = ECONNREFUSED, .untried = true};
+    }
+}
+
 void race_start(struct race *race, struct loop *loop, const struct dial_settings *settings,
-                const struct dial *dial, struct net_error *error,
+                struct backoff *backoff, const struct dial *dial, struct net_error *error,
                 void (*on_end)(struct race *race, int fd, int sys_errno))
 {
     *race = (struct race){
         .loop = loop, .settings = settings, .dial = dial, .error = error, .on_end = on_end};
+    if (dial->local.n_bytes == 0)
+        race->backoff = backoff;
     int family = dial->family;
     if (family == AF_UNSPEC)
         family = address_family(&dial->local); /* only these can be reached from there */
-    dial_plan_init(&race->plan, dial->addresses, dial->n_addresses, family, settings->stagger_ms);
+    dial_plan_init(&race->plan, dial->addresses, dial->n_addresses, family, settings->stagger_ms,
+                   race->backoff ? leave_out : NULL, race);
+    record_left_out(race);
     advance(race);
 }

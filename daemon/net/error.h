@@ -6,6 +6,7 @@
  * Threads:   any; a struct net_error belongs to the job it is in.
  * Ownership: plain data, no pointers.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "net/address.h"
@@ -39,6 +40,7 @@ enum { NET_ATTEMPTS_MAX = 16, NET_ATTEMPT_CONNECTED = -1 };
 struct net_attempt {
     struct address address;
     int sys_errno; /* 0: it was still pending; NET_ATTEMPT_CONNECTED: this one won */
+    bool untried;  /* it has refused before, and is left alone now (net/backoff.h) */
     int64_t ms;
 };
 
@@ -57,5 +59,9 @@ struct net_error {
     char alert[64];    /* description of the alert the peer sent, or "" */
     char library[256]; /* OpenSSL's words, or "" */
     unsigned n_attempts;
+    /* every address is left alone until then (loop_clock_us()), having refused so often; 0: no */
+    int64_t retry_at_us;
+    unsigned n_refused;
+    bool backed_off; /* and so none was tried this time */
     struct net_attempt attempts[NET_ATTEMPTS_MAX];
 };

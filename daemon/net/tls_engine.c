@@ -85,7 +85,8 @@ int tls_on_certificate_asked(SSL *ssl, void *unused)
     return 1;
 }
 
-static int set_client(struct tls_engine *engine, const struct tls_request *request)
+static int set_client(struct tls_engine *engine, const struct tls_request *request,
+                      const struct address *remote)
 {
     struct tls_name name;
     const char *fault;
@@ -96,7 +97,10 @@ static int set_client(struct tls_engine *engine, const struct tls_request *reque
     SSL_set_verify(engine->ssl, request->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
                    tls_verify_callback);
     SSL_set_connect_state(engine->ssl);
-    return set_name(engine, &name);
+    r = set_name(engine, &name);
+    if (r == 0 && !request->explain) /* a resumed session shows no chain */
+        tls_resume_offer(engine, request, &name, remote);
+    return r;
 }
 
 /* Sessions are not resumed: each client shows anew who it is, and no ticket key has to be kept. */
@@ -131,7 +135,8 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
     SSL_set_app_data(ssl, engine);
     if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
         return -EINVAL;
-    int r = engine->server ? set_server(engine, request) : set_client(engine, request);
+    int r = engine->server ? set_server(engine, request)
+                           : set_client(engine, request, &connection->remote);
     if (r == 0)
         r = set_alpn(engine, trust, request);
     if (r)
@@ -167,6 +172,8 @@ struct tls_engine *tls_engine_free(struct tls_engine *engine)
 {
     if (!engine)
         return NULL;
+    if (engine->offered) /* given up half-way: the peer may have hung because of it */
+        tls_resume_failed(engine, NET_STAGE_TLS, NET_CANCELLED);
     SSL_free(engine->ssl); /* the fd is not its own (BIO_NOCLOSE) */
     free(engine->failure);
     free(engine->chain);
@@ -204,6 +211,7 @@ static int classify(struct tls_engine *engine, int r, enum net_stage stage,
     }
     engine->failed = true;
     tls_error_fill(ret_error, engine, stage, ssl_error, sys_errno);
+    tls_resume_failed(engine, stage, ret_error->cause);
     return TLS_E_FAILED;
 }
 
@@ -238,6 +246,8 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
             (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
         return TLS_E_FAILED;
     }
+    if (r == 0)
+        tls_resume_done(engine);
     return r;
 }
 

@@ -7,9 +7,11 @@
  *
  * Threads:   one at a time; it may move between calls, with everything it has buffered.
  * Ownership: the connection owns it and the fd; the trust snapshot and what the request points to
- * are needed until the handshake is over. Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new()
- * -EINVAL. After TLS_E_FAILED *ret_error tells why and nothing more must be called but
- * tls_engine_free().
+ * are needed until the handshake is over.
+ * Errors:    TLS_E_*; -ENOMEM, and from tls_engine_new() -EINVAL. After TLS_E_FAILED *ret_error
+ * tells why and nothing more must be called but tls_engine_free().
+ * Limits:    as client, sessions are resumed as tls_session.h says: a ticket is taken from the
+ * store of the snapshot in tls_engine_new(), and put there when it comes.
  */
 #include "net/error.h"
 #include "net/identity.h"

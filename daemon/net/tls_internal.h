@@ -10,6 +10,7 @@
 
 #include "net/tls_chain.h"
 #include "net/tls_engine.h"
+#include "net/tls_session.h"
 
 struct tls_engine {
     SSL *ssl;
@@ -28,6 +29,8 @@ struct tls_engine {
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
     unsigned n_alpn;
     struct tls_chain *chain; /* explain: until it is taken */
+    SSL_SESSION *offered;           /* for resumption, during a handshake */
+    struct tls_session_terms terms; /* of sessions of this connection; all 0: they cannot be kept */
 };
 
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
@@ -80,3 +83,25 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);
 /* What was verified, well or not. */
 NODISCARD int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_STORE_CTX *store);
+
+/* ---- resumption ---- */
+
+/* Give a context its store. capacity or time_ms 0: none, and no session is ever offered. */
+NODISCARD int tls_resume_set_up(SSL_CTX *context, size_t capacity, int64_t time_ms);
+/* No session is resumed after that time (wall clock), whatever else allows it: that of a revocation
+ * list's nextUpdate, for instance. Before the context is shared. */
+void tls_resume_bound(SSL_CTX *context, int64_t until_s);
+/* No new connection is made with this context: empty its store. Those there are live on. */
+void tls_resume_close(SSL_CTX *context);
+
+/* Before a handshake: offer what is there for it. */
+void tls_resume_offer(struct tls_engine *engine, const struct tls_request *request,
+                      const struct tls_name *name, const struct address *remote);
+/* Inside a full handshake, which has shown these; NULL: they were not looked at. */
+void tls_resume_verified(struct tls_engine *engine, const STACK_OF(X509) * chain);
+/* The handshake is complete. */
+void tls_resume_done(struct tls_engine *engine);
+/* It was not completed (NET_STAGE_TLS): nothing that is there for it is offered again. Or the
+ * connection has failed later (NET_STAGE_IO): if TLS itself has, and not the network below, its
+ * sessions are forgotten. */
+void tls_resume_failed(struct tls_engine *engine, enum net_stage stage, enum net_cause cause);

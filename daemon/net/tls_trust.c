@@ -45,7 +45,6 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
                                 X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
@@ -60,7 +59,7 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
         snprintf(error_text, n_error_text, "no cipher matches the list \"%s\"", settings->ciphers);
         return -EINVAL;
     }
-    return 0;
+    return tls_resume_set_up(context, settings->session_cache, settings->session_time_ms);
 }
 
 static int load_crls(struct trust *trust, const struct trust_settings *settings)
@@ -135,7 +134,12 @@ static int load(struct trust *trust, const struct trust_settings *settings)
     int r = keep_pins(trust, settings);
     if (r == 0)
         r = load_certificates(trust, settings);
-    return r ? r : load_crls(trust, settings);
+    if (r == 0)
+        r = load_crls(trust, settings);
+    /* at that moment it is out of date, and nobody is verified by it, or resumed */
+    if (r == 0)
+        tls_resume_bound(trust->context, trust->store.crls_until - 1);
+    return r;
 }
 
 /* OpenSSL works out a certificate's extensions when they are first asked for and keeps them in it.
@@ -186,6 +190,8 @@ struct trust *trust_unref(struct trust *trust)
 {
     if (!trust || atomic_fetch_sub_explicit(&trust->n_refs, 1, memory_order_acq_rel) != 1)
         return NULL;
+    /* connections may keep the context for long; its sessions serve nobody any more */
+    tls_resume_close(trust->context);
     SSL_CTX_free(trust->context);
     free(trust->pins);
     free(trust);

@@ -261,6 +261,8 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust)
 {
     struct tls_engine *engine = engine_of(store);
 
+    if (!engine->verify)
+        tls_resume_verified(engine, NULL);
     if (!engine->verify && !engine->explain)
         return 1; /* nobody asked */
     ERR_set_mark();
@@ -274,6 +276,8 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust)
         ERR_clear_last_mark();
     if (!verified)
         tell(engine, store);
+    if (verified && engine->verify)
+        tls_resume_verified(engine, X509_STORE_CTX_get0_chain(store));
     if (engine->explain && !engine->chain && tls_chain_new(&engine->chain, engine->ssl, store))
         engine->chain = NULL; /* without memory there is no explanation, but the verdict */
     return accepted;

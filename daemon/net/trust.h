@@ -41,6 +41,9 @@ struct trust_settings {
     size_t n_pins;                         /* 0: any key will do */
     const unsigned char *alpn; /* offered when a request names none; wire form (RFC 7301 3.1) */
     size_t n_alpn;             /* at most TRUST_ALPN_MAX */
+
+    size_t session_cache;    /* sessions kept for resumption; 0: none */
+    int64_t session_time_ms; /* not for longer after the server was verified */
 };
 enum { TRUST_ALPN_MAX = 256 };
 

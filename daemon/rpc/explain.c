@@ -27,6 +27,7 @@ struct proto_objects explain_attempts(const struct net_error *error,
                                     sizeof(ret_attempts->addresses[i])),
             .error = attempt_text(attempt),
             .ms = attempt->ms,
+            .has_tried = attempt->untried,
         };
     }
     return (struct proto_objects){.items = ret_attempts->items, .n_items = error->n_attempts};

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static void start(struct fault *fault, enum wire_error error)
 {
@@ -297,6 +298,30 @@ static void fault_trust(struct fault *fault, const struct net_error *error, cons
               error->library[0] ? error->library : error_infos[map[error->trust]].text);
 }
 
+/* The destination is left alone for a while: until when, in words and for programs. */
+static void fault_pause(struct fault *fault, const struct net_error *error, const char *what)
+{
+    int64_t left_us = error->retry_at_us - loop_clock_us();
+    struct timespec now;
+    struct tm utc;
+    bool tried = !error->backed_off;
+
+    fault->retry_after_ms = left_us > 0 ? (left_us + 999) / 1000 : 1;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t until_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + fault->retry_after_ms;
+    const time_t until_s = until_ms / 1000;
+    gmtime_r(&until_s, &utc);
+    size_t n = strftime(fault->until, sizeof(fault->until), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(fault->until + n, sizeof(fault->until) - n, ".%03dZ", (int)(until_ms % 1000));
+    /* "2026-01-31T12:00:05.250Z" is for programs, people know what day it is */
+    snprintf(fault->message, sizeof(fault->message),
+             "%s: %srefused %u time%s in a row; %s until %.8s UTC (in %lld ms)", what,
+             tried ? "nothing listens there (is the server running, is the port right?): " : "",
+             error->n_refused, error->n_refused == 1 ? "" : "s",
+             tried ? "not tried again" : "not tried", fault->until + strlen("2026-01-31T"),
+             (long long)fault->retry_after_ms);
+}
+
 void fault_net(struct fault *fault, const struct net_error *error, const char *what)
 {
     switch (error->cause) {
@@ -304,6 +329,8 @@ void fault_net(struct fault *fault, const struct net_error *error, const char *w
         fault_errno(fault, net_stage(error->stage), error->sys_errno, what);
         if (error->sys_errno == EINVAL && error->library[0])
             fault_set(fault, WIRE_EINVAL, "%s: %s", what, error->library);
+        if (error->retry_at_us)
+            fault_pause(fault, error, what);
         break;
     case NET_TIMED_OUT:
         fault_set(fault, WIRE_ETIMEDOUT,

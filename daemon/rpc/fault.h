@@ -29,6 +29,8 @@ struct fault {
     int64_t position;            /* -1: unset */
     int sys_errno;               /* 0: unset */
     int gai;                     /* 0: unset */
+    int64_t retry_after_ms;      /* 0: unset; with until */
+    char until[32];              /* RFC 3339 */
     const struct net_error *net; /* attempts and TLS details */
     const struct dial *explain;  /* its addresses and its chain, too */
 };

@@ -89,6 +89,9 @@ void fault_write(struct writer *writer, const struct proto_id *id, const struct 
     int sys_errno = fault->sys_errno ? fault->sys_errno : net ? net->sys_errno : 0;
     data->has_sys_errno = sys_errno != 0;
     data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;
+    data->has_retry_after_ms = data->has_until = fault->retry_after_ms > 0;
+    data->retry_after_ms = fault->retry_after_ms;
+    data->until = fault->until;
     if (net && net->n_attempts > 0) {
         data->has_attempts = true;
         data->attempts = explain_attempts(net, &attempts);

@@ -165,6 +165,8 @@ static void count_failure(const struct fault *fault)
         stats_count(connects_timed_out);
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
+    if (fault->net && fault->net->backed_off)
+        stats_count(connects_backed_off);
 }
 
 /* The reserved number goes. */
@@ -249,6 +251,8 @@ static void answer_connect(struct request *request, const struct dial *dial)
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
         stats_count(handshakes_ok);
+        if (tls->resumed)
+            stats_count(handshakes_resumed);
         if (!tls->verified)
             stats_count(tls_unverified);
     }

@@ -63,6 +63,8 @@ static void on_dial(struct request *request, struct dial *dial)
     if (explain)
         explain_tls(explain, &dial->error, &result.tls);
     stats_count(handshakes_ok);
+    if (tls->resumed)
+        stats_count(handshakes_resumed);
     if (!tls->verified && !dial->server) {
         stats_count(tls_unverified);
         log_warning("socket %u: the peer's certificate was not verified (verify: false)",

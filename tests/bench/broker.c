@@ -65,12 +65,18 @@ const char *broker_answer(struct broker *broker)
     return answer;
 }
 
-size_t broker_connect_line(char *line, size_t size, const char *address, uint16_t port, bool tls)
+bool broker_has_answer(const struct broker *broker)
+{
+    return memchr(broker->data + broker->start, '\n', broker->end - broker->start) != NULL;
+}
+
+size_t broker_connect_line(char *line, size_t size, long id, const char *address, uint16_t port,
+                           bool tls)
 {
     int n = snprintf(line, size,
-                     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"TCPConnect\",\"params\":[\"%s\","
+                     "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"TCPConnect\",\"params\":[\"%s\","
                      "%u,%s]}\n",
-                     address, port, tls ? "true" : "false");
+                     id, address, port, tls ? "true" : "false");
     if (n < 0 || (size_t)n >= size)
         bench_die("the request is too long");
     return (size_t)n;
@@ -89,17 +95,24 @@ long broker_socket_of(const char *answer)
 long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls)
 {
     char line[256];
-    bench_write(broker->fd, line, broker_connect_line(line, sizeof line, address, port, tls));
+    bench_write(broker->fd, line, broker_connect_line(line, sizeof line, 1, address, port, tls));
     return broker_socket_of(broker_answer(broker));
+}
+
+size_t broker_close_line(char *line, size_t size, long id, long socket)
+{
+    int n = snprintf(
+        line, size, "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"TCPClose\",\"params\":[%ld,2]}\n",
+        id, socket);
+    if (n < 0 || (size_t)n >= size)
+        bench_die("the request is too long");
+    return (size_t)n;
 }
 
 void broker_close(struct broker *broker, long socket)
 {
     char line[128];
-    int n = snprintf(line, sizeof line,
-                     "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"TCPClose\",\"params\":[%ld,2]}\n",
-                     socket);
-    bench_write(broker->fd, line, (size_t)n);
+    bench_write(broker->fd, line, broker_close_line(line, sizeof line, 4, socket));
     broker_answer(broker);
 }
 

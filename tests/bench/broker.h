@@ -28,13 +28,19 @@ const char *broker_answer_any(struct broker *broker);
 /* The next answer, which must be a result. */
 const char *broker_answer(struct broker *broker);
 
-/* A TCPConnect request; returns its length. */
-size_t broker_connect_line(char *line, size_t size, const char *address, uint16_t port, bool tls);
+/* Is there an answer that has been read from the socket already? */
+bool broker_has_answer(const struct broker *broker);
+
+/* A TCPConnect request; returns its length. Requests in flight need different ids. */
+size_t broker_connect_line(char *line, size_t size, long id, const char *address, uint16_t port,
+                           bool tls);
 /* The number in an answer to it. */
 long broker_socket_of(const char *answer);
 /* Both steps. */
 long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls);
-/* TCPClose with option 2 (abort). */
+/* A TCPClose request with option 2 (abort); returns its length. */
+size_t broker_close_line(char *line, size_t size, long id, long socket);
+/* Both steps. */
 void broker_close(struct broker *broker, long socket);
 /* TCPSend of payload and TCPReceive of as many bytes, as one text; returns its length. */
 size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: bench_client rtt|connect|bulk|fresh|hold-broker|hold-direct plain|tls\n"
+    "usage: bench_client rtt|bulk|fresh|probe|hold-broker|hold-direct plain|tls\n"
     "       broker=PATH ca=FILE port=PORT [address=IPV4] [fresh=DIR] [rounds=7] [count=1000]";
 
 static void take_option(struct client *client, const char *argument)
@@ -57,12 +57,13 @@ int main(int argc, char **argv)
     client.context = client.tls ? peer_context(client.ca_file, 1) : NULL;
     if (strcmp(argv[1], "rtt") == 0) {
         client_rtt(&client, &figures);
-    } else if (strcmp(argv[1], "connect") == 0) {
-        client_connect(&client, &figures);
     } else if (strcmp(argv[1], "bulk") == 0) {
         client_bulk(&client, &figures);
     } else if (strcmp(argv[1], "fresh") == 0 && client.fresh != NULL) {
         client_fresh(&client, &figures);
+    } else if (strcmp(argv[1], "probe") == 0) {
+        client_probe(&client);
+        return 0;
     } else if (strcmp(argv[1], "hold-broker") == 0) {
         client_hold_broker(&client);
         return 0;

@@ -35,12 +35,15 @@ struct figures {
 
 /* microseconds a round trip of 64 bytes on an open connection */
 void client_rtt(const struct client *client, struct figures *figures);
-/* microseconds for connect, echo of 64 bytes, close */
-void client_connect(const struct client *client, struct figures *figures);
 /* megabytes a second in pieces of 64 KiB, to the discarding port */
 void client_bulk(const struct client *client, struct figures *figures);
 /* microseconds from exec to exit of a process that does one TLS exchange */
 void client_fresh(const struct client *client, struct figures *figures);
+
+/* Round trips on open connections, their times one by one: for each number read from standard input
+ * so many, direct and broker by turns, and a line with {"direct": {"p50", "p99", "longest"},
+ * "broker": …} in microseconds. */
+void client_probe(const struct client *client);
 
 /* Open count connections, tell, keep them until standard input ends. */
 void client_hold_broker(const struct client *client);

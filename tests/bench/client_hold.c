@@ -44,13 +44,9 @@ void client_hold_broker(const struct client *client)
     for (long asked = 0; held + refused < client->count;) {
         while (asked < client->count && asked - held - refused < WINDOW) {
             address_of(client, asked, address, sizeof address);
-            size_t n = broker_connect_line(line, sizeof line, address, client->port, client->tls);
-            /* Every request in flight needs an id of its own. */
-            char *id = strstr(line, "\"id\":1,");
-            char own[320];
-            int size = snprintf(own, sizeof own, "%.*s\"id\":%ld,%.*s", (int)(id - line), line,
-                                asked + 1, (int)(n - (size_t)(id - line) - 7), id + 7);
-            bench_write(broker.fd, own, (size_t)size);
+            bench_write(broker.fd, line,
+                        broker_connect_line(line, sizeof line, asked + 1, address, client->port,
+                                            client->tls));
             asked++;
         }
         const char *answer = broker_answer_any(&broker);

@@ -1,20 +1,14 @@
 #include "bench/broker.h"
 #include "bench/client.h"
 #include "bench/common.h"
+#include "bench/exchange.h"
 #include "bench/peer.h"
-
-#include <string.h>
-
-static const char payload[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 static double direct_round(struct peer *peer, long count)
 {
-    char answer[sizeof payload - 1];
     double start = bench_now_us();
-    for (long i = 0; i < count; i++) {
-        peer_write(peer, payload, sizeof payload - 1);
-        peer_read(peer, answer, sizeof answer);
-    }
+    for (long i = 0; i < count; i++)
+        exchange_echo_direct(peer);
     return (bench_now_us() - start) / (double)count;
 }
 
@@ -37,7 +31,7 @@ void client_rtt(const struct client *client, struct figures *figures)
     peer_open(&peer, client->context, client->address, client->port);
     broker_open(&broker, client->broker_path);
     long socket = broker_connect(&broker, client->address, client->port, client->tls);
-    size_t n = broker_echo_lines(lines, sizeof lines, socket, payload);
+    size_t n = broker_echo_lines(lines, sizeof lines, socket, exchange_payload);
     figures->connections = 2;
     direct_round(&peer, client->count / 10 + 1);
     broker_round(&broker, lines, n, client->count / 10 + 1);

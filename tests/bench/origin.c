@@ -1,7 +1,10 @@
 /*
- * bench_origin CERT KEY: an echo server on all of 127/8 that counts. Writes
- * "PLAIN TLS DISCARD" (its three ports), then a line of counters for each line it reads on
- * standard input, and ends with it.
+ * bench_origin CERT KEY: an echo server on all of 127/8 that counts. Writes its ports as one line
+ * of JSON, then a line with the counters of each for every line it reads on standard input, and
+ * ends with it.
+ *
+ * Nothing can be resumed on the port "tls": it gives no tickets and keeps no sessions. "tickets"
+ * does what servers do unless told otherwise.
  */
 #include "bench/origin.h"
 
@@ -17,13 +20,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum port { PORT_PLAIN, PORT_TLS, PORT_DISCARD, N_PORTS };
+enum port { PORT_PLAIN, PORT_DISCARD, PORT_TLS, PORT_TICKETS, N_PORTS };
+
+static const char *const port_names[N_PORTS] = {"plain", "discard", "tls", "tickets"};
 
 struct origin {
     int epoll;
     int listeners[N_PORTS];
-    SSL_CTX *context;
-    struct origin_counts counts;
+    SSL_CTX *contexts[N_PORTS]; /* NULL: plain */
+    struct origin_counts counts[N_PORTS];
 };
 
 __attribute__((noreturn)) static void die(const char *what)
@@ -66,9 +71,9 @@ static void accept_all(struct origin *origin, enum port port)
         }
         int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        origin->counts.accepted++;
+        origin->counts[port].accepted++;
         struct origin_connection *connection = origin_connection_new(
-            fd, port == PORT_TLS ? origin->context : NULL, port == PORT_DISCARD);
+            fd, origin->contexts[port], port == PORT_DISCARD, &origin->counts[port]);
         if (connection == NULL)
             die("connection");
         watch(origin, fd, connection);
@@ -80,11 +85,14 @@ static bool answer_control(struct origin *origin)
     char line[64];
     if (read(STDIN_FILENO, line, sizeof line) <= 0)
         return false;
-    const struct origin_counts *counts = &origin->counts;
-    printf("{\"accepted\": %" PRIu64 ", \"handshakes\": %" PRIu64 ", \"resumed\": %" PRIu64
-           ", \"failed\": %" PRIu64 ", \"discarded\": %" PRIu64 "}\n",
-           counts->accepted, counts->handshakes, counts->resumed, counts->failed,
-           counts->discarded);
+    for (int i = 0; i < N_PORTS; i++) {
+        const struct origin_counts *counts = &origin->counts[i];
+        printf("%s\"%s\": {\"accepted\": %" PRIu64 ", \"handshakes\": %" PRIu64
+               ", \"resumed\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"discarded\": %" PRIu64 "}",
+               i == 0 ? "{" : ", ", port_names[i], counts->accepted, counts->handshakes,
+               counts->resumed, counts->failed, counts->discarded);
+    }
+    puts("}");
     return fflush(stdout) == 0;
 }
 
@@ -102,11 +110,30 @@ static bool serve(struct origin *origin)
                 return false;
         } else if (listener >= origin->listeners && listener < origin->listeners + N_PORTS) {
             accept_all(origin, (enum port)(listener - origin->listeners));
-        } else if (!origin_connection_serve(events[i].data.ptr, &origin->counts)) {
+        } else if (!origin_connection_serve(events[i].data.ptr)) {
             origin_connection_free(events[i].data.ptr);
         }
     }
     return true;
+}
+
+static SSL_CTX *make_context(const char *certificate, const char *key)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (context == NULL || SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+        die("certificate");
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
+    return context;
+}
+
+/* Tickets are a matter of one option in TLS 1.2 and of their number in TLS 1.3. */
+static void forbid_resumption(SSL_CTX *context)
+{
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    if (SSL_CTX_set_num_tickets(context, 0) != 1)
+        die("tickets");
 }
 
 int main(int argc, char **argv)
@@ -117,19 +144,17 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     struct origin origin = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
-    origin.context = SSL_CTX_new(TLS_server_method());
-    if (origin.epoll < 0 || origin.context == NULL ||
-        SSL_CTX_use_certificate_chain_file(origin.context, argv[1]) != 1 ||
-        SSL_CTX_use_PrivateKey_file(origin.context, argv[2], SSL_FILETYPE_PEM) != 1)
-        die("certificate");
-    SSL_CTX_set_mode(origin.context, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_mode(origin.context, SSL_MODE_ENABLE_PARTIAL_WRITE);
-    uint16_t plain = listen_somewhere(&origin, PORT_PLAIN);
-    uint16_t tls = listen_somewhere(&origin, PORT_TLS);
-    uint16_t discard = listen_somewhere(&origin, PORT_DISCARD);
-    watch(&origin, STDIN_FILENO, NULL);
-    printf("%u %u %u\n", plain, tls, discard);
+    if (origin.epoll < 0)
+        die("epoll_create1");
+    origin.contexts[PORT_TLS] = make_context(argv[1], argv[2]);
+    origin.contexts[PORT_TICKETS] = make_context(argv[1], argv[2]);
+    forbid_resumption(origin.contexts[PORT_TLS]);
+    for (int i = 0; i < N_PORTS; i++)
+        printf("%s\"%s\": %u", i == 0 ? "{" : ", ", port_names[i],
+               listen_somewhere(&origin, (enum port)i));
+    puts("}");
     fflush(stdout);
+    watch(&origin, STDIN_FILENO, NULL);
     while (serve(&origin)) {
     }
     return 0;

@@ -9,7 +9,8 @@
 
 enum { WAIT_MS = 5000 };
 
-struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool discard)
+struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool discard,
+                                                struct origin_counts *counts)
 {
     struct origin_connection *connection = calloc(1, sizeof *connection);
     SSL *ssl = context == NULL ? NULL : SSL_new(context);
@@ -19,8 +20,8 @@ struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool d
         close(fd);
         return NULL;
     }
-    *connection =
-        (struct origin_connection){.fd = fd, .ssl = ssl, .ready = ssl == NULL, .discard = discard};
+    *connection = (struct origin_connection){
+        .fd = fd, .counts = counts, .ssl = ssl, .ready = ssl == NULL, .discard = discard};
     return connection;
 }
 
@@ -71,8 +72,9 @@ static bool send_all(struct origin_connection *connection, const char *data, siz
     return true;
 }
 
-static bool shake_hands(struct origin_connection *connection, struct origin_counts *counts)
+static bool shake_hands(struct origin_connection *connection)
 {
+    struct origin_counts *counts = connection->counts;
     ERR_clear_error();
     int result = SSL_accept(connection->ssl);
     if (result == 1) {
@@ -87,11 +89,11 @@ static bool shake_hands(struct origin_connection *connection, struct origin_coun
     return false;
 }
 
-bool origin_connection_serve(struct origin_connection *connection, struct origin_counts *counts)
+bool origin_connection_serve(struct origin_connection *connection)
 {
     static char buffer[256 * 1024];
     if (!connection->ready)
-        return shake_hands(connection, counts);
+        return shake_hands(connection);
     do {
         ssize_t got;
         if (connection->ssl != NULL) {
@@ -105,7 +107,7 @@ bool origin_connection_serve(struct origin_connection *connection, struct origin
                 return got < 0 && errno == EAGAIN;
         }
         if (connection->discard)
-            counts->discarded += (uint64_t)got;
+            connection->counts->discarded += (uint64_t)got;
         else if (!send_all(connection, buffer, (size_t)got))
             return false;
     } while (connection->ssl != NULL && SSL_pending(connection->ssl) > 0);

@@ -24,15 +24,46 @@ SSL_CTX *peer_context(const char *ca_file, int system_store)
     return context;
 }
 
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    SSL_SESSION **slot = SSL_get_app_data(ssl);
+    SSL_SESSION_free(*slot);
+    *slot = session;
+    return 1;
+}
+
+SSL_CTX *peer_context_resuming(const char *ca_file, int system_store)
+{
+    SSL_CTX *context = peer_context(ca_file, system_store);
+    SSL_CTX_set_session_cache_mode(context,
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+    SSL_CTX_sess_set_new_cb(context, keep_session);
+    return context;
+}
+
 void peer_open(struct peer *peer, SSL_CTX *context, const char *address, uint16_t port)
+{
+    peer_open_resuming(peer, context, NULL, address, port);
+}
+
+void peer_open_resuming(struct peer *peer, SSL_CTX *context, SSL_SESSION **session,
+                        const char *address, uint16_t port)
 {
     *peer = (struct peer){.fd = bench_dial(address, port)};
     if (context == NULL)
         return;
     peer->ssl = SSL_new(context);
     if (peer->ssl == NULL || SSL_set_fd(peer->ssl, peer->fd) != 1 ||
-        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(peer->ssl), address) != 1 ||
-        SSL_connect(peer->ssl) != 1)
+        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(peer->ssl), address) != 1)
+        die_tls("SSL_new");
+    if (session != NULL) {
+        SSL_set_app_data(peer->ssl, session);
+        if (*session != NULL && SSL_set_session(peer->ssl, *session) != 1)
+            die_tls("SSL_set_session");
+        SSL_SESSION_free(*session);
+        *session = NULL;
+    }
+    if (SSL_connect(peer->ssl) != 1)
         die_tls("TLS connect");
 }
 
@@ -61,6 +92,9 @@ void peer_read(struct peer *peer, char *data, size_t n)
 
 void peer_close(struct peer *peer)
 {
+    /* Without this OpenSSL takes the connection for broken, and its session is never resumed. */
+    if (peer->ssl != NULL)
+        SSL_set_shutdown(peer->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(peer->ssl);
     close(peer->fd);
     *peer = (struct peer){.fd = -1};

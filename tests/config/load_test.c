@@ -151,10 +151,15 @@ TEST(load, what_must_hold_between_options)
 {
     static const char *const small[] = {"limits.held_bytes=64K"};
     static const char *const repaired[] = {"limits.held_bytes=64K", "limits.line=64K"};
+    static const char *const shorter[] = {"connect.backoff_min=20s", "connect.backoff_max=20s"};
     static const char *const nobody[] = {"tls.system_store=no", "tls.cacerts="};
     CHECK_INT(config_load(NULL, 0, small, 1, &report, &config), CONFIG_E_INVALID);
     CHECK(strstr(report.errors[0], "limits.held_bytes (65536) is less than limits.line") != NULL);
     CHECK_INT(config_load(NULL, 0, repaired, 2, &report, &config), 0);
+    config = config_free(config);
+    CHECK_INT(config_load(NULL, 0, shorter, 1, &report, &config), CONFIG_E_INVALID);
+    CHECK(strstr(report.errors[0], "connect.backoff_max (15000 ms) is less than") != NULL);
+    CHECK_INT(config_load(NULL, 0, shorter, 2, &report, &config), 0);
     config = config_free(config);
     CHECK_INT(config_load(NULL, 0, nobody, 2, &report, &config), CONFIG_E_INVALID);
     CHECK(strstr(report.errors[0], "tls.system_store") != NULL);

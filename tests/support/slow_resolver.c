@@ -3,7 +3,8 @@
  * slow_resolver: a resolver for tests, preloaded into the daemon. Names it knows are answered here, all others by the
  * real one.
  *
- *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN (services, too)
+ *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN (services, too).
+ *                     If that is a FIFO: until somebody opens it for writing, without a wake-up meanwhile
  *   slow-*            blocks 300 ms, then 127.0.0.1
  *   fail-again.*      EAI_AGAIN
  *   fail-hard.*       EAI_FAIL
@@ -34,6 +35,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +52,13 @@ static void pause_ms(long ms)
 static void hang(void)
 {
     const char *release = getenv("SLOW_RESOLVER_RELEASE");
+    struct stat status;
+    if (release && stat(release, &status) == 0 && S_ISFIFO(status.st_mode)) {
+        int fd = open(release, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
     for (int i = 0; i < 3000; i++) {
         if (release && access(release, F_OK) == 0)
             return;

@@ -85,7 +85,7 @@ static void run_case(const struct plan_case *each)
                                      : each->families[i] == '6' ? AF_INET6
                                                                 : AF_UNIX;
     }
-    dial_plan_init(&plan, addresses, n, each->family, each->stagger_ms);
+    dial_plan_init(&plan, addresses, n, each->family, each->stagger_ms, NULL, NULL);
     let_go(&plan, now, true, done, sizeof(done));
     for (const char *p = each->script; *p;) {
         if (isdigit((unsigned char)*p)) {
@@ -109,6 +109,40 @@ TEST(dial_plan, table)
         run_case(&cases[i]);
 }
 
+/* The port tells who is left out. */
+static bool leave_out_odd(void *context, const struct address *address)
+{
+    int *n_asked = context;
+    ++*n_asked;
+    return address_port(address) % 2 == 1;
+}
+
+TEST(dial_plan, leaves_out)
+{
+    struct address addresses[40] = {0};
+    struct dial_plan plan;
+    int n_asked = 0;
+
+    for (uint16_t i = 0; i < 40; i++) {
+        addresses[i].any.sa_family = i < 36 ? AF_INET : AF_INET6;
+        addresses[i].n_bytes = i < 36 ? sizeof(addresses[i].v4) : sizeof(addresses[i].v6);
+        address_set_port(&addresses[i], i);
+    }
+    dial_plan_init(&plan, addresses, 40, AF_UNSPEC, 0, leave_out_odd, &n_asked);
+    CHECK_INT(plan.n, NET_ATTEMPTS_MAX);
+    CHECK(n_asked < 40); /* not about those that there is no room for */
+    for (size_t i = 0; i < plan.n; i++)
+        CHECK(plan.order[i] % 2 == 0);
+    CHECK_INT(plan.order[1], 36); /* the families alternate, as far as they are there */
+    n_asked = 0;
+    dial_plan_init(&plan, addresses + 1, 39, AF_INET6, 0, leave_out_odd, &n_asked);
+    CHECK_INT(plan.n, 2);
+    CHECK_INT(n_asked, 4); /* not about the other family */
+    n_asked = 0;
+    dial_plan_init(&plan, addresses + 1, 1, AF_UNSPEC, 0, leave_out_odd, &n_asked);
+    CHECK_INT(plan.n, 0);
+}
+
 TEST(dial_plan, waits_exactly)
 {
     struct address addresses[2] = {0};
@@ -119,7 +153,7 @@ TEST(dial_plan, waits_exactly)
         addresses[i].any.sa_family = AF_INET;
         addresses[i].n_bytes = sizeof(addresses[i].v4);
     }
-    dial_plan_init(&plan, addresses, 2, AF_UNSPEC, 300);
+    dial_plan_init(&plan, addresses, 2, AF_UNSPEC, 300, NULL, NULL);
     CHECK_INT(dial_plan_next(&plan, 1000, &index, &wait), DIAL_START);
     dial_plan_started(&plan, 1000);
     CHECK_INT(dial_plan_next(&plan, 1100, &index, &wait), DIAL_WAIT);

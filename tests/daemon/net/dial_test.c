@@ -100,6 +100,120 @@ TEST(dial, refused)
     bench_deinit(&bench);
 }
 
+static struct net_error run_backed_off(struct bench *bench, const struct address *addresses,
+                                       size_t n, int64_t timeout_ms, const struct address *local)
+{
+    dial_free(bench->job.dial);
+    fixture_job_init(&bench->job, bench->loop, addresses, n, timeout_ms);
+    bench->job.dial->own_settings = true;
+    bench->job.dial->settings = (struct dial_settings){
+        .stagger_ms = 50, .backoff = {.after = 2, .min_ms = 600000, .max_ms = 600000}};
+    if (local)
+        bench->job.dial->local = *local;
+    fixture_job_run(&bench->job, bench->dialers);
+    return bench->job.dial->error;
+}
+
+TEST(dial, leaves_alone_who_keeps_refusing)
+{
+    struct bench bench = {0};
+    struct address both[3] = {refused_address()}, local;
+    int listener = fixture_listen(&both[1], 8);
+    bench_init(&bench);
+    CHECK_INT(address_parse(&local, "127.0.0.1", 0), 0);
+
+    struct net_error error = run_backed_off(&bench, both, 1, 5000, NULL);
+    CHECK_INT(error.sys_errno, ECONNREFUSED);
+    CHECK(!error.attempts[0].untried && !error.backed_off && !error.retry_at_us);
+    error = run_backed_off(&bench, both, 1, 5000, NULL); /* the one that begins the pause says so */
+    CHECK(!error.attempts[0].untried && !error.backed_off);
+    CHECK_INT(error.n_refused, 2);
+    CHECK(error.retry_at_us > loop_clock_us() + 590000000);
+    for (int i = 0; i < 4; i++) { /* by whichever thread */
+        error = run_backed_off(&bench, both, 1, 5000, NULL);
+        CHECK_INT(error.cause, NET_SYSTEM);
+        CHECK_INT(error.stage, NET_STAGE_CONNECT);
+        CHECK_INT(error.sys_errno, ECONNREFUSED);
+        CHECK_INT(error.n_attempts, 1);
+        CHECK_INT(error.attempts[0].sys_errno, ECONNREFUSED);
+        CHECK(error.attempts[0].untried && error.backed_off);
+        CHECK_INT(error.n_refused, 2);
+        CHECK(error.retry_at_us > loop_clock_us() + 590000000);
+    }
+    /* its neighbour is tried; it is told as left alone, before the others */
+    error = run_backed_off(&bench, both, 2, 5000, NULL);
+    CHECK_INT(error.cause, NET_OK);
+    CHECK_INT(error.n_attempts, 2);
+    CHECK(error.attempts[0].untried && address_equal(&error.attempts[0].address, &both[0]));
+    CHECK_INT(error.attempts[1].sys_errno, NET_ATTEMPT_CONNECTED);
+    /* another that refuses, for the first time: there is no need to wait */
+    both[2] = refused_address();
+    const struct address refusing[2] = {both[0], both[2]};
+    error = run_backed_off(&bench, refusing, 2, 5000, NULL);
+    CHECK_INT(error.sys_errno, ECONNREFUSED);
+    CHECK(error.attempts[0].untried && !error.attempts[1].untried && !error.backed_off);
+    CHECK_INT(error.retry_at_us, 0);
+    error = run_backed_off(&bench, refusing, 2, 5000, NULL); /* and now there is */
+    CHECK(!error.backed_off && error.retry_at_us > 0);
+    error = run_backed_off(&bench, refusing, 2, 5000, NULL);
+    CHECK(error.backed_off && error.attempts[0].untried && error.attempts[1].untried);
+    /* from an address of one's own: nothing is known of that way */
+    error = run_backed_off(&bench, both, 1, 5000, &local);
+    CHECK_INT(error.sys_errno, ECONNREFUSED);
+    CHECK(!error.attempts[0].untried && !error.backed_off && error.retry_at_us == 0);
+    close(listener);
+    bench_deinit(&bench);
+}
+
+/* What was tried tells more than what was not. */
+TEST(dial, left_alone_beside_one_that_fails_otherwise)
+{
+    struct bench bench = {0};
+    struct address addresses[2] = {refused_address()};
+    bench_init(&bench);
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(run_backed_off(&bench, addresses, 1, 5000, NULL).sys_errno, ECONNREFUSED);
+    CHECK_INT(address_parse(&addresses[1], "224.0.0.1", 1), 0); /* ENETUNREACH: nothing is sent */
+    struct net_error error = run_backed_off(&bench, addresses, 2, 5000, NULL);
+    CHECK_INT(error.sys_errno, ECONNREFUSED);
+    CHECK_INT(error.n_attempts, 2);
+    CHECK(error.attempts[0].untried && !error.backed_off && error.retry_at_us == 0);
+    struct blackhole hole;
+    blackhole_init(&hole);
+    addresses[1] = hole.address;
+    error = run_backed_off(&bench, addresses, 2, 100, NULL);
+    CHECK_INT(error.cause, NET_TIMED_OUT);
+    CHECK_INT(error.n_attempts, 2);
+    CHECK(error.attempts[0].untried && error.attempts[1].ms >= 90 && error.retry_at_us == 0);
+    blackhole_deinit(&hole);
+    bench_deinit(&bench);
+}
+
+/* More addresses than can be told, all but the last left alone: that one is tried. */
+TEST(dial, left_alone_are_many)
+{
+    enum { N = 40 };
+    struct bench bench = {0};
+    struct address addresses[N];
+    bench_init(&bench);
+    for (unsigned i = 0; i < N; i++) {
+        addresses[i] = refused_address();
+        CHECK_INT(run_backed_off(&bench, &addresses[i], 1, 5000, NULL).sys_errno, ECONNREFUSED);
+        CHECK_INT(run_backed_off(&bench, &addresses[i], 1, 5000, NULL).sys_errno, ECONNREFUSED);
+    }
+    struct net_error error = run_backed_off(&bench, addresses, N, 5000, NULL);
+    CHECK(error.backed_off && error.retry_at_us > 0);
+    CHECK_INT(error.n_attempts, NET_ATTEMPTS_MAX);
+    int listener = fixture_listen(&addresses[N - 1], 8);
+    error = run_backed_off(&bench, addresses, N, 5000, NULL);
+    CHECK_INT(error.cause, NET_OK);
+    CHECK_INT(error.n_attempts, NET_ATTEMPTS_MAX);
+    CHECK_INT(error.attempts[NET_ATTEMPTS_MAX - 1].sys_errno, NET_ATTEMPT_CONNECTED);
+    CHECK(error.attempts[NET_ATTEMPTS_MAX - 2].untried);
+    close(listener);
+    bench_deinit(&bench);
+}
+
 TEST(dial, second_address_wins)
 {
     struct bench bench;

@@ -1,6 +1,7 @@
 /* fault: conditions of the layers below as wire errors, written and read back. */
 #include <errno.h>
 #include <netdb.h>
+#include <time.h>
 
 #include "rpc/fault.h"
 #include "support/test.h"
@@ -94,6 +95,51 @@ TEST(fault, network)
         fault_net(&fault, &error, "TCPConnect");
         CHECK_INT(error_infos[fault.error].code, -1023 - trust);
     }
+}
+
+TEST(fault, left_alone_until)
+{
+    struct net_error error = {.stage = NET_STAGE_CONNECT,
+                              .cause = NET_SYSTEM,
+                              .sys_errno = ECONNREFUSED,
+                              .retry_at_us = loop_clock_us() + 90000000,
+                              .n_refused = 3,
+                              .backed_off = true,
+                              .n_attempts = 1};
+    struct fault fault;
+    char text[32];
+
+    error.attempts[0] = (struct net_attempt){.sys_errno = ECONNREFUSED, .untried = true};
+    fault_net(&fault, &error, "TCPConnect to host port 1");
+    check(&fault, -10061, "ECONNREFUSED", "connect");
+    CHECK(fault.retryable);
+    CHECK(fault.retry_after_ms > 80000 && fault.retry_after_ms <= 90000);
+    /* until is the time now and that: both tell the same second, or neighbours */
+    bool same = false;
+    for (int64_t more = -1; more <= 1; more++) {
+        time_t until = time(NULL) + fault.retry_after_ms / 1000 + more;
+        struct tm utc;
+        gmtime_r(&until, &utc);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.", &utc);
+        same = same || strncmp(fault.until, text, strlen(text)) == 0;
+    }
+    CHECK(same);
+    CHECK_INT(strlen(fault.until), strlen("2026-01-31T12:00:05.250Z"));
+    snprintf(text, sizeof(text), "until %.8s UTC", fault.until + strlen("2026-01-31T"));
+    CHECK(strstr(fault.message, text) != NULL);
+    CHECK(strstr(fault.message, "host port 1: refused 3 times in a row; not tried until") != NULL);
+    /* the attempt that was the last for now says what is wrong, too; what is over is over */
+    error.backed_off = false;
+    error.retry_at_us = 1;
+    error.n_refused = 1;
+    fault_net(&fault, &error, "TCPConnect to host port 1");
+    CHECK_INT(fault.retry_after_ms, 1);
+    CHECK(strstr(fault.message, "nothing listens there") != NULL);
+    CHECK(strstr(fault.message, "refused 1 time in a row; not tried again until") != NULL);
+    error.retry_at_us = 0;
+    fault_net(&fault, &error, "TCPConnect to host port 1");
+    CHECK_INT(fault.retry_after_ms, 0);
+    CHECK(strstr(fault.message, "in a row") == NULL);
 }
 
 TEST(fault, verification_names_the_remedy)
