@@ -133,6 +133,18 @@ class Shown(TestCase):
         self.assertEqual(sorted(chain[0] for chain in server.shown),
                          sorted(20 * [self.rsa.der] + 20 * [PARTNERS.client.der]))
 
+    def test_a_session_is_of_one_identity(self):
+        """Nobody gets on with a session that was made with another identity, or without one."""
+        for name, version in VERSIONS.items():
+            with self.subTest(version=name):
+                context = PARTNERS.server_context(version, ssl.CERT_OPTIONAL, resumes=True)
+                server = self.use(Asking(context))
+                for _ in range(3):
+                    for identity in ("two-files", "rsa", None, "one-file", None):
+                        self.echoes(self.connect(server, identity))
+                wanted = [PARTNERS.client.der, self.rsa.der, None, PARTNERS.client.der, None]
+                self.assertEqual([chain[0] if chain else None for chain in server.shown], 3 * wanted)
+
     # ---- refused by the server ----
 
     def refused_in_12(self, server, identity=None):

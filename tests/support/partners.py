@@ -58,13 +58,17 @@ class Partners:
         key = self.write(f"{name}.key", self.key(certificate))
         return section("identity", name, certificate=path, key=key, **options)
 
-    def server_context(self, version=None, demanded=ssl.CERT_REQUIRED, server=None, others=()):
-        """demanded: how much it wants a client's certificate."""
+    def server_context(self, version=None, demanded=ssl.CERT_REQUIRED, server=None, others=(), resumes=False):
+        """demanded: how much it wants a client's certificate. It lets no session be resumed unless told: each connection
+        shows its chain."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.load_cert_chain(*self.maker.files(server or self.server, others))
         context.load_verify_locations(self.root_file)
         context.verify_mode = demanded
+        if not resumes:
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
         if version:
             context.minimum_version = context.maximum_version = version
         return context
@@ -81,15 +85,18 @@ def section(kind, name=None, **options):
 
 
 class Asking(Server):
-    """Echoes, and keeps the chain of each client, as DER, the client's own first; [] when it has shown nothing."""
+    """Echoes, and keeps the chain of each client, as DER, the client's own first; [] when it has shown nothing. Of a session
+    that was resumed there may be nothing but the own one."""
 
     def __init__(self, context, **kw):
         super().__init__(behaviour=self._behave, tls=context, **kw)
         self.shown = []
 
     def _behave(self, connection):
-        chain = connection._sslobj.get_unverified_chain() if connection.getpeercert(True) else []  # public from 3.13 on
-        self.shown.append([ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain])
+        own = connection.getpeercert(True)
+        chain = connection._sslobj.get_unverified_chain() or () if own else ()  # public from Python 3.13 on
+        others = [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain if each][1:]
+        self.shown.append([own, *others] if own else [])
         echo(connection)
 
 
