@@ -150,6 +150,9 @@ static void tell_facts(const struct tcpb_tcp_connect_result *result)
 static int read_params(const struct cli *cli, struct tcpb_tcp_connect_params *params)
 {
     const char *timeout = cli_value(cli, &verb_connect, "timeout");
+    const char *server_name = cli_value(cli, &verb_connect, "server-name");
+    const char *profile = cli_value(cli, &verb_connect, "profile");
+    const char *identity = cli_value(cli, &verb_connect, "identity");
     *params = (struct tcpb_tcp_connect_params){
         .hostname = cli->words[0],
         .port = cli->words[1],
@@ -157,11 +160,16 @@ static int read_params(const struct cli *cli, struct tcpb_tcp_connect_params *pa
         .secure = cli_value(cli, &verb_connect, "tls") != NULL,
         .has_verify = true,
         .verify = cli_value(cli, &verb_connect, "no-verify") == NULL,
-        .has_server_name = cli_value(cli, &verb_connect, "server-name") != NULL,
-        .server_name = cli_value(cli, &verb_connect, "server-name"),
+        .has_server_name = server_name != NULL,
+        .server_name = server_name,
+        .has_profile = profile != NULL,
+        .profile = profile,
+        .has_identity = identity != NULL,
+        .identity = identity,
     };
-    if (!params->secure && (!params->verify || params->has_server_name))
-        return talk_usage("connect", "--no-verify and --server-name need --tls");
+    if (!params->secure && (!params->verify || server_name || profile || identity))
+        return talk_usage("connect",
+                          "--no-verify, --server-name, --profile and --identity need --tls");
     if (timeout) {
         char *end_of_number;
         double seconds = strtod(timeout, &end_of_number);
@@ -219,6 +227,9 @@ static const struct cli_option options[] = {
     {"tls", NULL, "TLS, certificate and name verified", 0},
     {"no-verify", NULL, "TLS with whoever answers: encrypted, but nobody knows with whom", 0},
     {"server-name", "NAME", "name for SNI and verification instead of HOST", 0},
+    {"profile", "NAME", "whom to trust: the section [tls \"NAME\"] of the broker's configuration",
+     0},
+    {"identity", "NAME", "the client certificate to show: its section [identity \"NAME\"]", 0},
     {"timeout", "SECONDS", "deadline for look-up, connect and handshake together", 0},
     {"verbose", NULL, "tell on standard error what was connected to", 'v'},
     {0},

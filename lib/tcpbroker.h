@@ -223,11 +223,12 @@ enum {
     TCPB_E_CA_BUNDLE = -1025,
     /* the folder of CA certificates cannot be listed */
     TCPB_E_CA_LIST = -1026,
-    /* there is no CA certificate to verify with */
+    /* there is no CA certificate to verify with, or no revocation list where there should be
+     * some */
     TCPB_E_CA_EMPTY = -1027,
     /* reading the folder of CA certificates failed half-way */
     TCPB_E_CA_NEXT = -1028,
-    /* a file in the folder of CA certificates cannot be opened */
+    /* a file of CA certificates or revocation lists cannot be opened or used */
     TCPB_E_CA_OPEN = -1029,
     /* the TLS handshake failed */
     TCPB_E_TLS_HANDSHAKE = -1031,

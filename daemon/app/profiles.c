@@ -258,21 +258,25 @@ static int read_destinations(const struct config_list *list, struct credentials_
     return 0;
 }
 
+static int find_file(const char *option, char *path, size_t n_path, char *text, size_t n_text)
+{
+    const char *wrong = config_file_path(option, path, n_path);
+    if (!wrong)
+        return 0;
+    snprintf(text, n_text, "%s %s", option, wrong);
+    return -EINVAL;
+}
+
 static int read_identity(const struct config_identity *config,
                          struct credentials_identity *identity, char *text, size_t n_text)
 {
-    char certificate[4096], key[4096];
-    const char *wrong = config_file_path(config->certificate, certificate, sizeof(certificate));
+    char certificate[4096], key[4096] = "";
 
-    key[0] = '\0';
-    if (!wrong && *config->key)
-        wrong = config_file_path(config->key, key, sizeof(key));
-    if (wrong) {
-        snprintf(text, n_text, "%s %s",
-                 *config->key && certificate[0] ? config->key : config->certificate, wrong);
-        return -EINVAL;
-    }
-    int r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
+    int r = find_file(config->certificate, certificate, sizeof(certificate), text, n_text);
+    if (r == 0 && *config->key)
+        r = find_file(config->key, key, sizeof(key), text, n_text);
+    if (r == 0)
+        r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
     if (r == 0)
         r = read_ids(&config->users, config->name, "user", find_user, &identity->uids,
                      &identity->n_uids);
@@ -357,19 +361,28 @@ static void log_identity(const struct identity *identity)
                     identity_name(identity), (long long)left / DAY_S);
 }
 
+static void log_profile(const struct credentials_profile *profile, bool is_default)
+{
+    const struct trust *trust = profile->trust;
+    const char *why;
+
+    if (trust_state(trust, &why) != NET_TRUST_OK)
+        log_error("verified TLS connections%s%s will be refused: %s",
+                  is_default ? "" : " of the profile ", is_default ? "" : profile->name, why);
+    else
+        log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
+                 profile->name, trust_uses_system(trust) ? "the system's store, " : "",
+                 trust_folder_certificates(trust), trust_crls(trust));
+    if (trust_crls_until(trust) < (int64_t)time(NULL))
+        log_warning("profile %s: a revocation list is out of date; without a newer one, what it "
+                    "covers is refused",
+                    profile->name);
+}
+
 void profiles_log(const struct credentials *credentials)
 {
-    for (size_t i = 0; i < credentials->n_profiles; i++) {
-        const struct credentials_profile *profile = &credentials->profiles[i];
-        const char *why;
-        if (trust_state(profile->trust, &why) != NET_TRUST_OK)
-            log_error("verified TLS connections%s%s will be refused: %s",
-                      i > 0 ? " of the profile " : "", i > 0 ? profile->name : "", why);
-        else
-            log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
-                     profile->name, trust_uses_system(profile->trust) ? "the system's store, " : "",
-                     trust_folder_certificates(profile->trust), trust_crls(profile->trust));
-    }
+    for (size_t i = 0; i < credentials->n_profiles; i++)
+        log_profile(&credentials->profiles[i], i == 0);
     for (size_t i = 0; i < credentials->n_identities; i++)
         log_identity(credentials->identities[i].identity);
 }

@@ -76,6 +76,15 @@ int tls_choose_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *r
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* What is shown was set before; without an identity, nothing is. */
+int tls_on_certificate_asked(SSL *ssl, void *unused)
+{
+    struct tls_engine *engine = SSL_get_app_data(ssl);
+    (void)unused;
+    engine->asked = true;
+    return 1;
+}
+
 static int set_client(struct tls_engine *engine, const struct tls_request *request,
                       const struct address *remote)
 {
@@ -132,8 +141,9 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
         r = set_alpn(engine, trust, request);
     if (r)
         return r;
-    if (request->identity && identity_present(request->identity, ssl))
-        return TLS_E_IDENTITY;
+    r = request->identity ? identity_present(request->identity, ssl) : 0;
+    if (r)
+        return r == -EINVAL ? TLS_E_IDENTITY : r;
     return set_socket(engine, connection);
 }
 
@@ -200,7 +210,7 @@ static int classify(struct tls_engine *engine, int r, enum net_stage stage,
         break;
     }
     engine->failed = true;
-    tls_error_fill(ret_error, stage, ssl_error, sys_errno);
+    tls_error_fill(ret_error, engine, stage, ssl_error, sys_errno);
     tls_resume_failed(engine, stage, ret_error->cause);
     return TLS_E_FAILED;
 }

@@ -62,6 +62,43 @@ static void library_text(unsigned long code, const char *data, char *text, size_
         snprintf(text, n_text, "%s", words);
 }
 
+/* Alerts by which a server refuses a certificate, or the lack of one (RFC 8446 section 6.2); older
+ * ones say handshake_failure. */
+static bool is_about_certificate(unsigned long code)
+{
+    if (!is_alert(code))
+        return false;
+    switch (ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET) {
+    case SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The server has asked for a client certificate: that is probably what it is about. Older servers
+ * give no alert, and in TLS 1.3 the answer comes when our handshake is over. */
+static void add_identity(struct net_error *error, const struct tls_engine *engine,
+                         unsigned long code)
+{
+    bool silent = error->stage == NET_STAGE_TLS && !code;
+    if (engine->server || !engine->asked || !(silent || is_about_certificate(code)))
+        return;
+    size_t n = strlen(error->library);
+    snprintf(error->library + n, sizeof(error->library) - n, "; %s",
+             SSL_get_certificate(engine->ssl)
+                 ? "the server does not seem to accept the certificate of the identity"
+                 : "the server asks for a client certificate: name one by the parameter identity");
+}
+
 /* Empties the queue. Lack of memory may be anywhere in it: what failed for it adds its own. */
 static bool lacked_memory(void)
 {
@@ -71,7 +108,8 @@ static bool lacked_memory(void)
     return lacked;
 }
 
-void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno)
+void tls_error_fill(struct net_error *error, const struct tls_engine *engine, enum net_stage stage,
+                    int ssl_error, int sys_errno)
 {
     const char *data = NULL;
     int flags = 0;
@@ -104,6 +142,8 @@ void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error
         library_text(code, flags & ERR_TXT_STRING ? data : NULL, error->library,
                      sizeof(error->library));
     }
+    if (error->cause == NET_TLS_HANDSHAKE || error->cause == NET_TLS_IO)
+        add_identity(error, engine, code);
     if (lacked_memory()) {
         error->cause = NET_SYSTEM;
         error->sys_errno = ENOMEM;

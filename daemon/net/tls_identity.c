@@ -193,11 +193,12 @@ int identity_new(struct identity **ret_identity, const char *name, const char *c
 {
     if (n_error_text > 0)
         error_text[0] = '\0';
-    struct identity *identity = calloc(1, sizeof(*identity) + strlen(name) + 1);
+    size_t n_name = strlen(name) + 1;
+    struct identity *identity = calloc(1, sizeof(*identity) + n_name);
     if (!identity)
         return -ENOMEM;
     atomic_init(&identity->n_refs, 1);
-    memcpy(identity->name, name, strlen(name) + 1);
+    memcpy(identity->name, name, n_name);
     int r = fill(identity, certificate, key, error_text, n_error_text);
     ERR_clear_error();
     if (r) {
@@ -238,7 +239,8 @@ int64_t identity_not_after(const struct identity *identity)
 
 int identity_present(const struct identity *identity, SSL *ssl)
 {
-    return SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1) == 1
-               ? 0
-               : -EINVAL;
+    ERR_clear_error();
+    if (SSL_use_cert_and_key(ssl, identity->certificate, identity->key, identity->chain, 1) == 1)
+        return 0;
+    return lacked_memory() ? -ENOMEM : -EINVAL;
 }

@@ -21,6 +21,7 @@ struct tls_engine {
     bool write_blocked; /* a record is half sent */
     bool notified;      /* close_notify is out */
     bool end_waits;     /* close_notify was found behind data */
+    bool asked;         /* a server has asked for our certificate */
     bool failed;
     bool ahead;                     /* the handshake reads by tls_ahead_set() */
     struct net_error *failure;      /* the failure, when it was found behind data */
@@ -35,7 +36,8 @@ struct tls_engine {
 SSL_CTX *trust_context(const struct trust *trust); /* borrowed */
 /* Is a key of the chain pinned, or nothing pinned at all? */
 bool trust_chain_pinned(const struct trust *trust, const STACK_OF(X509) * chain);
-/* Show this identity. Returns 0, or -EINVAL: the profile's security level does not allow it. */
+/* Show this identity. Returns 0, -ENOMEM, or -EINVAL: the profile's security level does not allow
+ * it. */
 NODISCARD int identity_present(const struct identity *identity, SSL *ssl);
 
 /* RFC 2253 text of a distinguished name, ASCII with escapes, cut where it does not fit. */
@@ -47,7 +49,8 @@ void tls_sha256_text(const X509 *certificate, char text[65]);
 void tls_alpn_text(const SSL *ssl, char *text, size_t n_text);
 /* Fill *error from OpenSSL's error queue (emptied by this) after a call failed with SSL_ERROR_SSL
  * or SSL_ERROR_SYSCALL. stage: NET_STAGE_TLS or NET_STAGE_IO. */
-void tls_error_fill(struct net_error *error, enum net_stage stage, int ssl_error, int sys_errno);
+void tls_error_fill(struct net_error *error, const struct tls_engine *engine, enum net_stage stage,
+                    int ssl_error, int sys_errno);
 
 /* Read those bytes first, then the socket; takes *bytes. Returns 0 or -ENOMEM. */
 NODISCARD int tls_ahead_set(SSL *ssl, int fd, char **bytes, size_t n);
@@ -73,6 +76,8 @@ bool tls_general_name_text(const GENERAL_NAME *name, char *text, size_t n_text);
 int tls_choose_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *ret_n_chosen,
                     const unsigned char *offered, unsigned n_offered, void *unused);
 
+/* A server asks for a client certificate. */
+int tls_on_certificate_asked(SSL *ssl, void *unused);
 /* trust: the struct trust of the context */
 int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,13 +47,21 @@ typedef int take_fn(struct tls_store *store, BIO *bio, const char *path, size_t 
 /* After reading from a PEM file gave nothing. */
 enum pem_end { PEM_AT_END, PEM_DAMAGED, PEM_NO_MEMORY };
 
+/* Empties the queue. Lack of memory may be anywhere in it: what failed for it adds its own. */
+static bool lacked_memory(void)
+{
+    bool lacked = false;
+    for (unsigned long code; (code = ERR_get_error());)
+        lacked |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return lacked;
+}
+
 static enum pem_end why_pem_ended(void)
 {
-    unsigned long code = ERR_peek_last_error();
-    ERR_clear_error();
-    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (lacked_memory())
         return PEM_NO_MEMORY;
-    return ERR_GET_REASON(code) == PEM_R_NO_START_LINE ? PEM_AT_END : PEM_DAMAGED;
+    return at_end ? PEM_AT_END : PEM_DAMAGED;
 }
 
 static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
@@ -80,11 +89,58 @@ static int take_certificates(struct tls_store *store, BIO *bio, const char *path
     }
 }
 
+/* Lists that OpenSSL takes for something else than they are. A delta counts as a complete one
+ * there, and as the newest hides what its base revokes; so does one whose scope is damaged. Lists
+ * of some reasons and indirect ones are passed over, although they may be those that revoke.
+ * Returns what it is, or NULL: a list to be heeded, or no memory (in OpenSSL's queue). */
+static const char *why_unfit(const X509_CRL *crl)
+{
+    int critical;
+    const char *unfit = NULL;
+
+    if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0)
+        return "has only what has changed since another one (delta)";
+    ISSUING_DIST_POINT *scope =
+        X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, &critical, NULL);
+    if (!scope)
+        return critical == -1 ? NULL : "has a scope that cannot be read";
+    if ((scope->onlyuser > 0) + (scope->onlyCA > 0) + (scope->onlyattr > 0) > 1)
+        unfit = "has a scope that contradicts itself";
+    else if (scope->indirectCRL > 0)
+        unfit = "is for certificates of other issuers too (indirect)";
+    else if (scope->onlysomereasons)
+        unfit = "is for some reasons only";
+    ISSUING_DIST_POINT_free(scope);
+    return unfit;
+}
+
+static int add_crl(struct tls_store *store, X509_CRL *crl, const char *path, size_t number)
+{
+    struct tm until;
+    const char *unfit = why_unfit(crl);
+
+    if (lacked_memory())
+        return -ENOMEM;
+    if (unfit) {
+        tls_store_spoil(store, NET_TRUST_OPEN,
+                        "%s: revocation list number %zu %s; put the complete list of the issuer "
+                        "there instead",
+                        path, number, unfit);
+        return 0;
+    }
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+    if (next && ASN1_TIME_to_tm(next, &until) == 1 && timegm(&until) < store->crls_until)
+        store->crls_until = timegm(&until);
+    if (X509_STORE_add_crl(store->x509, crl) != 1)
+        return -ENOMEM;
+    store->n_crls++;
+    return 0;
+}
+
 /* A list that cannot be read might be the one that revokes: it is never ignored. */
 static int take_crls(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
 {
     for (*ret_n = 0;; (*ret_n)++) {
-        struct tm until;
         ERR_clear_error();
         X509_CRL *crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
         if (!crl) {
@@ -101,14 +157,10 @@ static int take_crls(struct tls_store *store, BIO *bio, const char *path, size_t
                                 path);
             return 0;
         }
-        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-        if (next && ASN1_TIME_to_tm(next, &until) == 1 && timegm(&until) < store->crls_until)
-            store->crls_until = timegm(&until);
-        int r = X509_STORE_add_crl(store->x509, crl);
+        int r = add_crl(store, crl, path, *ret_n + 1);
         X509_CRL_free(crl);
-        if (r != 1)
-            return -ENOMEM;
-        store->n_crls++;
+        if (r)
+            return r;
     }
 }
 
@@ -125,8 +177,9 @@ static int read_file(struct tls_store *store, int folder, const char *name, cons
         if (errno != ENXIO && errno != ENODEV)
             tls_store_spoil(store, NET_TRUST_OPEN,
                             "cannot open the %s file %s: %s; make it readable for the daemon or "
-                            "remove it",
-                            kind, path, strerror(errno));
+                            "%s",
+                            kind, path, strerror(errno),
+                            folder == AT_FDCWD ? "do not name it" : "remove it");
         return 0;
     }
     if (fstat(fd, &what) < 0 || !S_ISREG(what.st_mode)) {

@@ -49,6 +49,7 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
                                 X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
     SSL_CTX_set_alpn_select_cb(context, tls_choose_alpn, NULL);
+    SSL_CTX_set_cert_cb(context, tls_on_certificate_asked, NULL);
     tls_store_init(&trust->store, SSL_CTX_get_cert_store(context));
     if (SSL_CTX_set_min_proto_version(context,
                                       settings->min_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) != 1)
@@ -217,6 +218,11 @@ bool trust_uses_system(const struct trust *trust)
 size_t trust_crls(const struct trust *trust)
 {
     return trust->store.n_crls;
+}
+
+int64_t trust_crls_until(const struct trust *trust)
+{
+    return trust->store.crls_until;
 }
 
 const unsigned char *trust_alpn(const struct trust *trust, size_t *ret_n)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "rpc/verify_hint.h"
+
 static void start(struct fault *fault, enum wire_error error)
 {
     memset(fault, 0, sizeof(*fault));
@@ -176,67 +178,6 @@ static const char *net_stage_text(enum net_stage stage)
     return "waiting for the peer";
 }
 
-/* What to do about a verification that failed; the numbers are OpenSSL's X509_V_ERR_ (x509_vfy.h,
- * stable). */
-static const char *verify_hint(const struct net_error *error)
-{
-    bool server = error->verify_depth == 0;
-
-    switch (error->verify_code) {
-    case 2:  /* UNABLE_TO_GET_ISSUER_CERT */
-    case 20: /* UNABLE_TO_GET_ISSUER_CERT_LOCALLY */
-    case 21: /* UNABLE_TO_VERIFY_LEAF_SIGNATURE */
-        return "if its issuer can be trusted, put the root certificate above it into the cacerts "
-               "folder; if that is there, the server must send the certificates in between";
-    case 18: /* DEPTH_ZERO_SELF_SIGNED_CERT */
-    case 19: /* SELF_SIGNED_CERT_IN_CHAIN */
-        return "if it can be trusted, put this certificate into the cacerts folder";
-    case 9:  /* CERT_NOT_YET_VALID */
-    case 10: /* CERT_HAS_EXPIRED */
-        return server ? "the server's certificate must be renewed (or a clock is wrong)"
-                      : "a CA's certificate must be renewed (or a clock is wrong)";
-    case 7: /* CERT_SIGNATURE_FAILURE */
-        return "it was damaged, or somebody pretends to be its issuer";
-    case 26: /* INVALID_PURPOSE */
-        return server ? "the server needs a certificate that is meant for servers (serverAuth)"
-                      : "the server needs a certificate of a CA that may issue them for servers";
-    case 27: /* CERT_UNTRUSTED */
-    case 28: /* CERT_REJECTED */
-        return "the store says that it is not to be trusted for servers";
-    case 47: /* PERMITTED_VIOLATION */
-    case 48: /* EXCLUDED_VIOLATION */
-        return "a CA above it may not issue certificates for these names";
-    case 62: /* HOSTNAME_MISMATCH */
-    case 64: /* IP_ADDRESS_MISMATCH */
-        return "connect by a name that the certificate has, or give that as server_name";
-    case 66: /* EE_KEY_TOO_SMALL */
-    case 67: /* CA_KEY_TOO_SMALL */
-    case 68: /* CA_MD_TOO_WEAK */
-        return "it must be replaced by a stronger one (tls.security_level decides)";
-    default:
-        return server ? "the server's certificate must be replaced"
-                      : "the CA's certificate must be replaced";
-    }
-}
-
-static const char *client_verify_hint(const struct net_error *error)
-{
-    switch (error->verify_code) {
-    case 2:
-    case 18:
-    case 19:
-    case 20:
-    case 21:
-        return "if its issuer can be trusted, put the root certificate above it into the folder of "
-               "the trust profile; if that is there, the client must send the certificates in "
-               "between";
-    case 26:
-        return "the client needs a certificate that is meant for clients (clientAuth)";
-    default:
-        return "the client needs another certificate";
-    }
-}
-
 static void fault_verify(struct fault *fault, const struct net_error *error, const char *what)
 {
     fault_set(fault, WIRE_TLS_VERIFY,
@@ -245,8 +186,7 @@ static void fault_verify(struct fault *fault, const struct net_error *error, con
               what, error->of_client ? "client" : "server", error->verify_text,
               error->names[0] ? ": it is for " : "", error->names, error->verify_depth,
               error->subject[0] ? error->subject : "unknown",
-              error->issuer[0] ? error->issuer : "unknown",
-              error->of_client ? client_verify_hint(error) : verify_hint(error));
+              error->issuer[0] ? error->issuer : "unknown", verify_hint(error));
 }
 
 static void fault_trust(struct fault *fault, const struct net_error *error, const char *what)

@@ -55,10 +55,14 @@ class FakeBroker:
         self.listener.listen(8)
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
         return self
 
     def __exit__(self, *unused):
+        # not before the thread has ended: it would accept from whatever gets the number of the closed descriptor
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
         shutil.rmtree(self.folder)
 
@@ -368,10 +372,15 @@ class Connect(unittest.TestCase):
             del params["thread"]
             self.assertEqual(params, {"hostname": "h", "port": 9, "secure": True, "verify": False, "server_name": "n",
                                       "timeout_ms": 1500})
+            done = run(broker.path, "connect", "h", "9", "--tls", "--profile", "p", "--identity=i")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            asked = [params for method, params in broker.seen if method == "TCPConnect"][1]
+            self.assertEqual((asked["profile"], asked["identity"], asked["verify"]), ("p", "i", True))
             done = run(broker.path, "connect", "h", "9", "--json")
             self.assertEqual(json.loads(done.stderr), CONNECTED)
             for words in (["h"], ["h", "9", "x"], ["h", "9", "--no-verify"], ["h", "9", "--timeout", "x"],
-                          ["h", "9", "--timeout", "nan"], ["h", "9", "--tls=1"], ["h", "9", "--server-name"]):
+                          ["h", "9", "--timeout", "nan"], ["h", "9", "--tls=1"], ["h", "9", "--server-name"],
+                          ["h", "9", "--profile", "p"], ["h", "9", "--identity", "i"], ["h", "9", "--tls", "--identity"]):
                 self.assertEqual(run(broker.path, "connect", *words).returncode, 2, words)
 
     def test_the_peers_end_does_not_wait_for_our_input(self):

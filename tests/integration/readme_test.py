@@ -2,6 +2,7 @@
 methods are those of the daemon, and the manual pages have every option of the programs."""
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import ROOT, TestCase, daemon_path, main, seconds
+from harness import ROOT, Daemon, OwnDaemonTestCase, TestCase, daemon_path, main, seconds
+from partners import Asking, Partners
 
 BUILD = os.environ.get("TCPBROKER_BUILD", os.path.dirname(os.path.dirname(daemon_path())))
 COMMAND = os.environ.get("TCPBROKER", os.path.join(BUILD, "cli", "tcpbroker"))
@@ -114,6 +116,42 @@ class Examples(TestCase):
 
     def test_the_version(self):
         self.assertIn(f"works in version {self.client.call('Broker.Hello')['version']}\n", README)
+
+
+class OwnTrust(OwnDaemonTestCase):
+    def test_the_configuration(self):
+        """As it is printed, but for the folder, the user and the server."""
+        folder = tempfile.mkdtemp(prefix="tcpbroker-readme-")
+        self.addCleanup(shutil.rmtree, folder)
+        made = Partners(folder)
+        made.write("partner/root.pem", made.root.pem)
+        made.write("partner.crl", made.maker.crl(made.root).pem)
+        made.write("partner.pem", made.client.pem + made.one.pem)
+        made.write("partner.key", made.key(made.client))
+        server = self.use(Asking(made.server_context()))
+        [(text, _)] = examples("conf")
+        for printed, here in (("/etc/tcpbroker", folder), ("alice", pwd.getpwuid(os.getuid()).pw_name),
+                              ("api.partner.example:443", f"localhost:{server.port}")):
+            self.assertIn(printed, text)
+            text = text.replace(printed, here)
+        self.daemon = self.use(Daemon(config=text))
+        command = [COMMAND, "--socket", self.daemon.socket_path, "connect", "--tls", "--profile", "partner", "--identity",
+                   "partner"]
+        self.assertIn(" ".join(command[4:]), README)
+        done = subprocess.run([*command, "localhost", str(server.port)], input=b"hello\n", capture_output=True,
+                              timeout=seconds(20), check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, b"hello\n"), done.stderr)
+        self.assertEqual(server.shown, [[made.client.der, made.one.der]])
+        self.configure(text.replace(f"users = {pwd.getpwuid(os.getuid()).pw_name}", "users = 4242"))
+        client = self.open_client()
+        client.call("Broker.Reload")
+        error = client.error("TCPConnect", hostname="localhost", port=server.port, secure=True, profile="partner",
+                             identity="partner")
+        self.check_error(error, -10013, "EACCES", "policy")
+
+    def configure(self, text):
+        with open(os.path.join(self.daemon.folder, "tcpbroker.conf"), "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 class Documents(unittest.TestCase):

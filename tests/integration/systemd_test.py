@@ -24,6 +24,10 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+from partners import Asking, Partners, section
+
 TREE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TCPBROKER_BUILD") or TREE / "build/release").resolve()
 SOCKET = "/run/tcpbroker/tcpbroker.sock"
@@ -101,7 +105,11 @@ class Listener:
 
 def call(control, method, *params):
     """One request over an open control connection: its result."""
-    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    return call_named(control, method, list(params))
+
+
+def call_named(control, method, params=None, **named):
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": named if params is None else params}
     control.sendall(json.dumps(request).encode() + b"\n")
     line = b""
     while not line.endswith(b"\n"):
@@ -275,6 +283,46 @@ class SystemdTest(unittest.TestCase):
         self.assertEqual(show("NRestarts"), "1")
         with connect() as control:
             call(control, "Broker.Hello")
+
+    @in_container
+    def test_identity_from_credentials_and_a_truthful_reload(self):
+        made = Partners(tempfile.mkdtemp())
+        made.write("partner.pem", made.client.pem + made.one.pem)
+        made.write("partner.key", made.key(made.client))  # for root only: systemd hands it to the service
+        drop_in = pathlib.Path("/etc/systemd/system/tcpbroker.service.d/partner.conf")
+        drop_in.parent.mkdir(parents=True, exist_ok=True)
+        drop_in.write_text(f"[Service]\nLoadCredential=partner.pem:{made.folder}/partner.pem\n"
+                           f"LoadCredential=partner.key:{made.folder}/partner.key\n", encoding="ascii")
+        settings = pathlib.Path("/etc/tcpbroker/tcpbroker.conf")
+        settings.parent.mkdir(exist_ok=True)
+        cacerts = pathlib.Path("/etc/tcpbroker/cacerts")
+        cacerts.mkdir(exist_ok=True)
+        (cacerts / "root.pem").write_text(made.root.pem, encoding="ascii")
+        good = section("identity", "partner", certificate="cred:partner.pem", key="cred:partner.key", users="root")
+        settings.write_text(good, encoding="ascii")
+        systemctl("daemon-reload")
+        pid = self.start()
+
+        def connects():
+            with connect() as control:
+                call_named(control, "TCPConnect", hostname="localhost", port=server.port, secure=True, identity="partner")
+        with Asking(made.server_context()) as server:
+            connects()
+            systemctl("reload", "tcpbroker.service")
+            connects()
+            for bad in (good.replace("partner.key", "other.key"), good + "[nonsense]\n",
+                        good + section("tls", "p", crl="/etc/tcpbroker/no-such-list")):
+                settings.write_text(bad, encoding="ascii")
+                run = subprocess.run(["systemctl", "reload", "tcpbroker.service"], capture_output=True, text=True, check=False)
+                self.assertNotEqual(run.returncode, 0, bad)
+                self.assertEqual((show("ActiveState"), show("MainPID")), ("active", str(pid)))
+                connects()
+            wait_for("the servers having seen it", lambda: len(server.shown) == 5)
+            self.assertEqual(server.shown, 5 * [[made.client.der, made.one.der]])
+        settings.write_text(good.replace("users = root", "users = nobody"), encoding="ascii")
+        systemctl("reload", "tcpbroker.service")
+        with self.assertRaisesRegex(AssertionError, "user 0 may not use the identity partner"):
+            connects()
 
     @in_container
     def test_stop_is_clean_and_the_socket_starts_it_again(self):

@@ -12,10 +12,31 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import revocation_cases
 import verify_cases
 import x509
 from harness import Client, Daemon, Raw, TestCase, main, seconds
 from servers import Listener
+
+
+def configuration(name):
+    """Of the daemon for one of TRUSTS; its files are written."""
+    folder, lists = os.path.join(FOLDER, name, "cacerts"), os.path.join(FOLDER, name, "lists")
+    os.makedirs(folder)
+    os.makedirs(lists)
+    for number, certificate in enumerate(WORLD.trusted[name]):
+        with open(os.path.join(folder, f"{number}.pem"), "w", encoding="ascii") as file:
+            file.write(certificate)
+    for path, content in WORLD.files[name].items():
+        path = os.path.join(lists, path)
+        os.makedirs(path if content is None else os.path.dirname(path), exist_ok=True)
+        if content is not None:
+            with open(path, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+    config = {"tls.system_store": "no", "tls.cacerts": folder, **verify_cases.TRUSTS[name]}
+    for profile, values in WORLD.profiles[name].items():
+        config.update({f'tls "{profile}".{key}': value for key, value in values.items()})
+    return {key: value.format(folder=folder, lists=lists) for key, value in config.items()}
 
 
 class Shower(Listener):
@@ -85,14 +106,8 @@ class Cases(TestCase):
     def setUpClass(cls):
         unittest.TestCase.setUpClass()
         cls.daemons, cls.clients = {}, {}
-        for name, config in verify_cases.TRUSTS.items():
-            folder = os.path.join(FOLDER, name)
-            os.makedirs(folder)
-            for number, certificate in enumerate(WORLD.trusted[name]):
-                with open(os.path.join(folder, f"{number}.pem"), "w", encoding="ascii") as file:
-                    file.write(certificate)
-            daemon = Daemon(resolver=True, config={"tls.system_store": "no", "tls.cacerts": folder,
-                                                     **{key: value.format(folder=folder) for key, value in config.items()}})
+        for name in verify_cases.TRUSTS:
+            daemon = Daemon(resolver=True, config=configuration(name))
             cls.addClassCleanup(daemon.__exit__, None, None, None)
             cls.daemons[name] = daemon.__enter__()
             client = Client(daemon)
@@ -117,7 +132,7 @@ class Cases(TestCase):
         client = self.clients[case.trust]
         names = {"hostname": "127.0.0.1", "server_name": case.ask} if case.server_name else {"hostname": case.ask}
         server.show(*case.chain)
-        line = dict(**names, port=server.port, secure=True, **kw)
+        line = dict(**names, port=server.port, secure=True, **({"profile": case.profile} if case.profile else {}), **kw)
         if "\0" in case.ask:  # refused before the id is known
             with Raw(self.daemons[case.trust]) as raw:
                 return Verdict(raw.ask({"jsonrpc": "2.0", "id": 1, "method": "TCPConnect", "params": line}))
@@ -139,6 +154,9 @@ class Cases(TestCase):
         elif got.error["code"] == -33010:
             self.check_error(got.error, -33010, "TLS_VERIFY", "tls", False)
             self.assertGreater(len(got.failure["verify_text"]), 4)
+            self.assertIn(revocation_cases.ADVICE.get(got.code, ""), got.error["message"])
+        elif case.profile:  # its files cannot be used: which?
+            self.assertRegex(got.error["message"], FOLDER + "|/dev/null")
         unverified = self.connect(case, verify=False)
         self.assertTrue(unverified.is_as(case.unverified), f"verify: false gave {unverified.error or unverified.tls}")
         if not unverified.error:

@@ -1,8 +1,8 @@
 /*
  * fail_malloc: preloaded into the daemon, lets one allocation fail: the one with the number
- * $FAIL_MALLOC_AT, counted from 1 over all that the program itself and cJSON ask for. Those of
- * other libraries never fail: libuv ends the process when it gets no memory, which says nothing of
- * us.
+ * $FAIL_MALLOC_AT, counted from 1 over all that the program itself and cJSON ask for, and the
+ * library whose name has $FAIL_MALLOC_LIBRARY in it. Those of others never fail: libuv ends the
+ * process when it gets no memory, which says nothing of us.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,7 +30,9 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *data)
 {
     (void)size;
     (void)data;
-    bool wanted = info->dlpi_name[0] == '\0' || strstr(info->dlpi_name, "libcjson");
+    const char *library = getenv("FAIL_MALLOC_LIBRARY");
+    bool wanted = info->dlpi_name[0] == '\0' || strstr(info->dlpi_name, "libcjson") ||
+                  (library && strstr(info->dlpi_name, library));
     for (int i = 0; wanted && i < info->dlpi_phnum && n_ranges < RANGES_MAX; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         if (header->p_type != PT_LOAD || !(header->p_flags & PF_X))

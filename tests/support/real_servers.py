@@ -43,10 +43,10 @@ class TlsEcho:
         self.port = closed_port()
         self.command = ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", chain, "-cert_chain", chain,
                         "-key", key, "-rev", "-quiet", *options]
+        self.output = subprocess.DEVNULL
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
         try:
             wait_until(lambda: self.process.poll() is not None or connects(self.port), 15, "openssl s_server listening")
             if self.process.poll() is not None:

@@ -6,17 +6,20 @@ further configuration) each; whatever needs another configuration gets a new ent
 import collections
 import datetime
 
+import revocation_cases
 from x509 import (alternative, authority_key, basic, constraints, days, now, oid, policies, policy_constraints, purpose,
                   raw, sequence, tlv, usage)
 
-# name: further configuration of its daemon ("section.key": value); {folder} in a value is the folder of its certificates
-TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}}
+# name: further configuration of its daemon ("section.key": value); {folder} in a value is the folder of its certificates,
+# {lists} that of its other files
+TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}, "lists": {"tls.crl": "{lists}"}, "pins": {}}
 
 # ask: what is asked for: server_name of a connection to 127.0.0.1, or the hostname itself
 # expected: 0; more: the verify code of -33010, and the depth if it is a pair; less: the code of another error
 # unverified: the same for verify: false
 # chain: (certificate, others behind it)
-Case = collections.namedtuple("Case", "group name chain ask expected trust server_name unverified")
+# profile: the [tls "name"] that is asked for, one of World.profiles
+Case = collections.namedtuple("Case", "group name chain ask expected trust server_name unverified profile", defaults=(None,))
 
 OK = 0
 NO_ISSUER_OF_CA, SIGNATURE, NOT_YET, EXPIRED, BAD_TIME = 2, 7, 9, 10, 13
@@ -37,6 +40,8 @@ class World:
         self.maker = maker
         self.cases = []
         self.trusted = {name: [] for name in TRUSTS}
+        self.profiles = {name: {} for name in TRUSTS}  # {name of a profile: {key: value}}
+        self.files = {name: {} for name in TRUSTS}  # {path below {lists}: text, bytes; None: a folder}
         self.group = ""
 
     def trust(self, *certificates, into=("roots", "level 1")):
@@ -45,9 +50,10 @@ class World:
             self.trusted[name] += [one if isinstance(one, str) else one.pem for one in certificates]
         return certificates[0]
 
-    def case(self, name, leaf, others, ask, expected, trust="roots", unverified=OK, by_host=False):
+    def case(self, name, leaf, others, ask, expected, trust="roots", unverified=OK, by_host=False, profile=None):
         """by_host: ask is the hostname; else it is the server_name of a connection to 127.0.0.1."""
-        self.cases.append(Case(self.group, name, (leaf, tuple(others)), ask, expected, trust, not by_host, unverified))
+        self.cases.append(Case(self.group, name, (leaf, tuple(others)), ask, expected, trust, not by_host, unverified,
+                               profile))
 
 
 def chains(world):
@@ -593,6 +599,6 @@ def make(maker):
     world = World(maker)
     world.root = world.trust(maker.authority("tcpbroker case root"))
     for group in (chains, alternatives, dates, authorities, purposes, name_constraints, strength, dns_names, wildcards,
-                  idn, addresses):
+                  idn, addresses, revocation_cases.revocation, revocation_cases.pins):
         group(world)
     return world

@@ -6,8 +6,10 @@ openssl command; everything else is written here.
     leaf = maker.server(root, ["DNS:www.example", "IP:127.0.0.1"])
     chain, key = maker.files(leaf, [intermediate])         # for SSLContext.load_cert_chain()
 
-authority() and server() make what a sound CA would make. Every part can be replaced by name: extensions={"usage": None}
-leaves one out, {"usage": usage("digitalSignature")} replaces it, {"extra": raw("1.2.3.4", b"", True)} adds one.
+    crl = maker.crl(root, [leaf])                          # its revocation list; crl.pem, crl.der
+
+authority(), server() and crl() make what a sound CA would make. Every part can be replaced by name: extensions={"usage":
+None} leaves one out, {"usage": usage("digitalSignature")} replaces it, {"extra": raw("1.2.3.4", b"", True)} adds one.
 """
 import base64
 import concurrent.futures
@@ -149,6 +151,36 @@ def policy_constraints(require=None, critical=True):
     return raw("2.5.29.36", sequence(tlv(0x80, bytes([require]))), critical)
 
 
+def crl_number(number):
+    return raw("2.5.29.20", integer(number))
+
+
+def delta(base):
+    """The list has what changed since the one of that number (RFC 5280 section 5.2.4)."""
+    return raw("2.5.29.27", integer(base), True)
+
+
+def scope(only_users=False, only_authorities=False, reasons=None, indirect=False, point=None):
+    """What a list is for (RFC 5280 section 5.2.5); reasons: numbers of bits; point: an URI."""
+    parts = []
+    if point:
+        parts.append(tlv(0xA0, tlv(0xA0, general_name("URI:" + point))))
+    parts += [tlv(tag, b"\xff") for tag, wanted in ((0x81, only_users), (0x82, only_authorities)) if wanted]
+    if reasons:
+        parts.append(tlv(0x83, named_bits(reasons)[2:]))
+    if indirect:
+        parts.append(tlv(0x84, b"\xff"))
+    return raw("2.5.29.28", sequence(*parts), True)
+
+
+def distribution(point):
+    """Where the list that covers a certificate is to be found."""
+    return raw("2.5.29.31", sequence(sequence(tlv(0xA0, tlv(0xA0, general_name("URI:" + point))))))
+
+
+REASONS = {"keyCompromise": 1, "cACompromise": 2, "superseded": 4, "certificateHold": 6, "removeFromCRL": 8}
+
+
 def subject_key(key):
     return raw("2.5.29.14", octets(key.identifier))
 
@@ -172,6 +204,11 @@ def pem(der, label="CERTIFICATE"):
     return f"-----BEGIN {label}-----\n" + "\n".join(lines) + f"\n-----END {label}-----\n"
 
 
+def encoded(extensions):
+    return sequence(*(sequence(oid(number), *([boolean(True)] if critical else []), octets(value))
+                      for number, critical, value in extensions))
+
+
 class Key:
     """kind: a curve's name, "rsa" with the number of bits, or "ed25519"."""
 
@@ -187,6 +224,7 @@ class Key:
         openssl("genpkey", *arguments, "-out", path)
         self.info = openssl("pkey", "-in", path, "-pubout", "-outform", "DER")
         self.identifier = hashlib.sha1(self.info).digest()
+        self.pin = hashlib.sha256(self.info).digest()
         self.is_rsa = kind.startswith("rsa")
         self.is_ed25519 = kind == "ed25519"
 
@@ -208,8 +246,8 @@ class Key:
 
 
 class Certificate:
-    def __init__(self, der, subject, key):
-        self.der, self.subject, self.key = der, subject, key
+    def __init__(self, der, subject, key, serial=None):
+        self.der, self.subject, self.key, self.serial = der, subject, key, serial
 
     @property
     def pem(self):
@@ -217,7 +255,20 @@ class Certificate:
 
     def damaged(self):
         """The same with a wrong signature."""
-        return Certificate(self.der[:-1] + bytes([self.der[-1] ^ 1]), self.subject, self.key)
+        return Certificate(self.der[:-1] + bytes([self.der[-1] ^ 1]), self.subject, self.key, self.serial)
+
+
+class RevocationList:
+    def __init__(self, der):
+        self.der = der
+
+    @property
+    def pem(self):
+        return pem(self.der, "X509 CRL")
+
+    def damaged(self):
+        """The same with a wrong signature."""
+        return RevocationList(self.der[:-1] + bytes([self.der[-1] ^ 1]))
 
 
 def now():
@@ -249,7 +300,8 @@ class Maker:
         """issuer: a Certificate, or None for a self-signed one. valid: days from now, or moments. extensions: in order."""
         signer = issuer.key if issuer else key
         first, last = (days(one) if isinstance(one, (int, float)) else one for one in valid)
-        parts = [integer(int.from_bytes(os.urandom(8), "big") >> 1),
+        serial = int.from_bytes(os.urandom(8), "big") >> 1
+        parts = [integer(serial),
                  signer.algorithm(inner_digest or digest),
                  issuer.subject if issuer else subject,
                  sequence(moment(first), moment(last)),
@@ -257,12 +309,31 @@ class Maker:
         if version > 1:
             parts.insert(0, tlv(0xA0, integer(version - 1)))
         if extensions:
-            parts.append(tlv(0xA3, sequence(*(
-                sequence(oid(number), *([boolean(True)] if critical else []), octets(value))
-                for number, critical, value in extensions))))
+            parts.append(tlv(0xA3, encoded(extensions)))
         body = sequence(*parts)
         der = sequence(body, signer.algorithm(digest), bits(signer.sign(body, digest)))
-        return Certificate(der, subject, key)
+        return Certificate(der, subject, key, serial)
+
+    def crl(self, issuer, revoked=(), valid=(-1, 30), extensions=None, key=None, digest="sha256", version=2):
+        """revoked: certificates, or pairs of one and the extensions of its entry (a word of REASONS will do). valid: as of
+        a certificate; the second may be None. key: that signs, when it is not the issuer's."""
+        signer = key or issuer.key
+        first, last = (days(one) if isinstance(one, (int, float)) else one for one in valid)
+        parts = [signer.algorithm(digest), issuer.subject, moment(first), *([moment(last)] if last else [])]
+        entries = []
+        for one in revoked:
+            certificate, more = one if isinstance(one, tuple) else (one, [])
+            if isinstance(more, str):
+                more = [raw("2.5.29.21", tlv(10, bytes([REASONS[more]])))]
+            entries.append(sequence(integer(certificate.serial), moment(days(-2)), *([encoded(more)] if more else [])))
+        if entries:
+            parts.append(sequence(*entries))
+        sound = {"akid": authority_key(issuer.key), "number": crl_number(next(self.numbers)), **(extensions or {})}
+        if version > 1:
+            parts.insert(0, integer(version - 1))
+            parts.append(tlv(0xA0, encoded([part for part in sound.values() if part])))
+        body = sequence(*parts)
+        return RevocationList(sequence(body, signer.algorithm(digest), bits(signer.sign(body, digest))))
 
     def _issue(self, issuer, subject, key, sound, extensions, options):
         parts = {**sound, **(extensions or {})}
