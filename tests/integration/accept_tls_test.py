@@ -1,9 +1,11 @@
 """TLS as server: TCPAccept with secure, TCPStartTLS with server; client certificates; what is refused and what is left."""
 import fcntl
 import os
+import shutil
 import socket
 import ssl
 import sys
+import tempfile
 import termios
 import threading
 
@@ -12,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import servers
 from ca import certificates
 from harness import Elapsed, RpcError, main, seconds, wait_until
+from partners import Partners, section
 from serving import ServerCase
 
 
@@ -462,6 +465,51 @@ users = {os.getuid()}
         by_port = {one["remote_port"]: one for one in accepted}
         for caller in callers:
             self.works(by_port[caller.result().getsockname()[1]], caller.result())
+
+
+class ClientLists(ServerCase):
+    """What a trust profile says besides its roots goes for clients, too."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="tcpbroker-clients-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.partners = partners = Partners(cls.folder)
+        cls.revoked = partners.new_client(name="a revoked client")
+        cls.other = partners.new_client(name="another client")
+        lists = partners.write("lists.pem", partners.maker.crl(partners.one, [cls.revoked]).pem)
+        stale = partners.write("stale.pem", partners.maker.crl(partners.one, valid=(-30, -1)).pem)
+        cls.DAEMON_OPTIONS = {"config": section("tls", system_store="no", cacerts=partners.cacerts) +
+                              section("tls", "lists", crl=lists) + section("tls", "stale", crl=stale) +
+                              section("tls", "pinned", pins="sha256:" + partners.client.key.pin.hex()) +
+                              partners.identity("server", partners.server, [], users=os.getuid())}
+        super().setUpClass()
+
+    def verdict(self, client, profile):
+        """0, or the verify code; what was said."""
+        context = ssl.create_default_context(cafile=self.partners.root_file)
+        context.load_cert_chain(*self.partners.maker.files(client, [self.partners.one]))
+        number, port = self.listening()
+        caller = Caller(port, context)
+        self.addCleanup(caller.close)
+        try:
+            accepted = self.accept(number, secure=True, identity="server", client_certificate="required", profile=profile)
+        except RpcError as error:
+            self.assertRegex(error.message, "the client's certificate was not accepted")
+            return error.data["tls"]["verify_code"], error.message
+        self.assertTrue(accepted["tls"]["verified"])
+        self.works(accepted, caller.result())
+        return 0, ""
+
+    def test_lists_and_pins(self):
+        for client, profile, code, words in (
+                (self.other, "lists", 0, ""), (self.revoked, "default", 0, ""),
+                (self.revoked, "lists", 23, "it was revoked"), (self.other, "stale", 12, "newer list"),
+                (self.partners.client, "pinned", 0, ""), (self.other, "pinned", 50, "pins of the trust profile")):
+            with self.subTest(profile=profile, code=code):
+                got, message = self.verdict(client, profile)
+                self.assertEqual(got, code, message)
+                self.assertIn(words, message)
 
 
 if __name__ == "__main__":
