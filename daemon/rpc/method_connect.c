@@ -19,6 +19,8 @@
  * too busy for that, the client is answered from here so much later. */
 enum { DEADLINE_BACKSTOP_MS = 2000 };
 
+enum { ENCRYPTED_BY_BROKER, ENCRYPTED_BY_KERNEL }; /* as the words of the field stand */
+
 struct target {
     char host[256];         /* without brackets */
     struct address literal; /* n_bytes 0: a name */
@@ -115,6 +117,7 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
+    dial->hand_out = params->attach;
     dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
     if (params->attach && !method_can_attach(request))
@@ -209,11 +212,12 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
 
 static void answer_attached(struct request *request, struct proto_tcp_connect_result *result)
 {
+    struct tls_facts *facts;
     struct fault fault;
     char what[384];
     int fd;
 
-    int r = method_attach(request, request->socket, &fd, &result->direct);
+    int r = method_attach(request, request->socket, &fd, &result->direct, &facts);
     if (r) {
         describe(request, what, sizeof(what));
         if (r > 0)
@@ -226,8 +230,11 @@ static void answer_attached(struct request *request, struct proto_tcp_connect_re
     result->has_fds = result->has_direct = true;
     result->fds = 1;
     result->has_socket = !result->direct;
+    result->has_encrypted_by = result->has_tls;
+    result->encrypted_by = result->direct ? ENCRYPTED_BY_KERNEL : ENCRYPTED_BY_BROKER;
     job_done(request);
     request_answer_fd(request, result, fd);
+    free(facts); /* the result points into them */
 }
 
 static void answer_connect(struct request *request, const struct dial *dial)
