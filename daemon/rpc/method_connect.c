@@ -19,8 +19,6 @@
  * too busy for that, the client is answered from here so much later. */
 enum { DEADLINE_BACKSTOP_MS = 2000 };
 
-enum { ENCRYPTED_BY_BROKER, ENCRYPTED_BY_KERNEL }; /* as the words of the field stand */
-
 struct target {
     char host[256];         /* without brackets */
     struct address literal; /* n_bytes 0: a name */
@@ -231,7 +229,7 @@ static void answer_attached(struct request *request, struct proto_tcp_connect_re
     result->fds = 1;
     result->has_socket = !result->direct;
     result->has_encrypted_by = result->has_tls;
-    result->encrypted_by = result->direct ? ENCRYPTED_BY_KERNEL : ENCRYPTED_BY_BROKER;
+    result->encrypted_by = result->direct ? "kernel" : "broker";
     job_done(request);
     request_answer_fd(request, result, fd);
     free(facts); /* the result points into them */
