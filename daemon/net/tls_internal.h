@@ -29,7 +29,7 @@ struct tls_engine {
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
     unsigned n_alpn;
-    struct tls_chain *chain; /* explain: until it is taken */
+    struct tls_chain *chain;        /* explain: until it is taken */
     SSL_SESSION *offered;           /* for resumption, during a handshake */
     struct tls_session_terms terms; /* of sessions of this connection; all 0: they cannot be kept */
 };
@@ -86,8 +86,8 @@ NODISCARD int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_S
 /* Before a handshake; when it is complete; writing when engine->kernel_sends. */
 void tls_kernel_wish(struct tls_engine *engine);
 void tls_kernel_done(struct tls_engine *engine);
-NODISCARD int tls_kernel_write(struct tls_engine *engine, const void *data, size_t n,
-                               size_t *ret_n, struct net_error *ret_error);
+NODISCARD int tls_kernel_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
+                               struct net_error *ret_error);
 
 /* ---- resumption ---- */
 

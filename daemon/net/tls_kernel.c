@@ -63,8 +63,7 @@ int tls_kernel_write(struct tls_engine *engine, const void *data, size_t n, size
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return TLS_E_WANT_WRITE;
     engine->failed = true;
-    *ret_error =
-        (struct net_error){.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = errno};
+    *ret_error = (struct net_error){.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = errno};
     tls_resume_failed(engine, NET_STAGE_IO, NET_SYSTEM);
     return TLS_E_FAILED;
 }
