@@ -124,6 +124,8 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
     SSL *ssl = engine->ssl;
 
     SSL_set_app_data(ssl, engine);
+    if (request->hand_out && !engine->server && trust_ktls(trust))
+        tls_kernel_wish(engine);
     if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
         return -EINVAL;
     int r = engine->server ? set_server(engine, request)
@@ -134,8 +136,6 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
         return r;
     if (request->identity && identity_present(request->identity, ssl))
         return TLS_E_IDENTITY;
-    if (request->hand_out && !engine->server && trust_ktls(trust))
-        tls_kernel_wish(engine);
     return set_socket(engine, connection);
 }
 

@@ -1,11 +1,14 @@
 /* The engine when the kernel encrypts. tests/integration/ktls_test.py has what comes of it when the
  * socket is handed out; here it is not, as when there is a reason to relay after all. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/tls.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/stream_internal.h"
+#include "net/tls_internal.h"
 #include "net_fixture.h"
 #include "support/test.h"
 
@@ -50,8 +53,37 @@ static void on_ready(void *context, unsigned what)
     end->ready = true;
 }
 
-static void end_init(struct end *end, int version, bool ktls, bool hand_out,
-                     void (*serve)(struct fixture_server *server, SSL *ssl, int fd))
+/* Says that it is there; then all that comes goes back, at the pace of who reads it. */
+static void serve_echo(struct fixture_server *server, SSL *ssl, int fd)
+{
+    char buffer[20000];
+    const int small = 65536;
+    int n;
+    (void)server;
+    MUST(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    MUST(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
+    MUST(SSL_write(ssl, "all there is", 12) == 12);
+    while ((n = SSL_read(ssl, buffer, sizeof(buffer))) > 0)
+        MUST(SSL_write(ssl, buffer, n) == n);
+    MUST(SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN);
+    MUST(SSL_shutdown(ssl) == 1);
+}
+
+/* A connection from which the handshake is not read by the library's own means, so that the kernel
+ * is given the keys for sending only. */
+static struct connection *ahead_connection(const struct address *address)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    CHECK_INT(connect(fd, &address->any, address->n_bytes), 0);
+    CHECK_INT(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    struct connection *connection = fixture_connection(fd);
+    connection->ahead = malloc(1);
+    CHECK(connection->ahead != NULL);
+    return connection;
+}
+
+static void end_init(struct end *end, int version, bool ktls, bool hand_out, bool one_way)
 {
     struct fixture_job job;
     char text[256];
@@ -64,10 +96,12 @@ static void end_init(struct end *end, int version, bool ktls, bool hand_out,
     const struct trust_settings settings = {
         .cacerts = end->folder, .security_level = 2, .ktls = ktls};
     CHECK_INT(trust_new(&end->trust, &settings, text, sizeof(text)), 0);
-    fixture_server_start(&end->server, &end->ca, "DNS:localhost", 30, version, 1, serve);
+    fixture_server_start(&end->server, &end->ca, "DNS:localhost", 30, version, 1, serve_echo);
     fixture_job_init(&job, end->loop, &end->server.address, 1, 10000);
     fixture_job_secure(&job, end->trust, "localhost", true);
     job.dial->hand_out = hand_out;
+    if (one_way)
+        job.dial->upgrade = ahead_connection(&end->server.address);
     fixture_job_run(&job, end->dialers);
     CHECK_INT(job.dial->error.cause, NET_OK);
     CHECK_INT(stream_import(&end->stream, &job.dial->connection, end->loop, on_ready, end), 0);
@@ -103,22 +137,6 @@ static int read_some(struct end *end, void *buffer, size_t n, size_t *ret_n)
 static unsigned char pattern_at(size_t i)
 {
     return (unsigned char)(i * 31 % 253);
-}
-
-/* Says that it is there; then all that comes goes back, at the pace of who reads it. */
-static void serve_echo(struct fixture_server *server, SSL *ssl, int fd)
-{
-    char buffer[20000];
-    const int small = 65536;
-    int n;
-    (void)server;
-    MUST(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
-    MUST(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
-    MUST(SSL_write(ssl, "all there is", 12) == 12);
-    while ((n = SSL_read(ssl, buffer, sizeof(buffer))) > 0)
-        MUST(SSL_write(ssl, buffer, n) == n);
-    MUST(SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN);
-    MUST(SSL_shutdown(ssl) == 1);
 }
 
 static void read_hello(struct end *end)
@@ -194,7 +212,7 @@ TEST(tls_kernel, bare)
     struct end end;
 
     NEEDS_KERNEL();
-    end_init(&end, TLS1_2_VERSION, true, true, serve_echo);
+    end_init(&end, TLS1_2_VERSION, true, true, false);
     CHECK(stream_bare(end.stream));
     CHECK_STRING(stream_tls(end.stream)->version, "TLSv1.2");
     read_hello(&end);
@@ -211,7 +229,7 @@ TEST(tls_kernel, part_of_a_record)
     size_t n;
 
     NEEDS_KERNEL();
-    end_init(&end, TLS1_2_VERSION, true, true, serve_echo);
+    end_init(&end, TLS1_2_VERSION, true, true, false);
     CHECK_INT(read_some(&end, text, 4, &n), 0);
     CHECK_INT(n, 4);
     CHECK(!stream_bare(end.stream));
@@ -229,8 +247,22 @@ TEST(tls_kernel, bulk)
     struct end end;
 
     NEEDS_KERNEL();
-    end_init(&end, TLS1_2_VERSION, true, true, serve_echo);
+    end_init(&end, TLS1_2_VERSION, true, true, false);
     CHECK(stream_bare(end.stream));
+    read_hello(&end);
+    bulk(&end);
+    say_goodbye(&end);
+    end_deinit(&end);
+}
+
+TEST(tls_kernel, sending_only)
+{
+    struct end end;
+
+    NEEDS_KERNEL();
+    end_init(&end, TLS1_2_VERSION, true, true, true);
+    CHECK(!stream_bare(end.stream));
+    CHECK(end.stream->connection->tls->kernel_sends);
     read_hello(&end);
     bulk(&end);
     say_goodbye(&end);
@@ -242,8 +274,11 @@ static void check_not_bare(int version, bool ktls, bool hand_out)
 {
     struct end end;
 
-    end_init(&end, version, ktls, hand_out, serve_echo);
+    end_init(&end, version, ktls, hand_out, false);
     CHECK(!stream_bare(end.stream));
+    const struct tls_engine *engine = end.stream->connection->tls;
+    CHECK(!engine->kernel_sends);
+    CHECK_INT(SSL_get_read_ahead(engine->ssl), 1);
     read_hello(&end);
     bulk(&end);
     CHECK(!stream_bare(end.stream));
