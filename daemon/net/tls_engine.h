@@ -68,8 +68,9 @@ bool tls_engine_pending(const struct tls_engine *engine);
 /* A record is half sent. */
 bool tls_engine_write_blocked(const struct tls_engine *engine);
 /* The kernel encrypts and decrypts, and nothing that came is here: the socket could be handed out.
- * That is TLS 1.2 with AES-GCM; with TLS 1.3 the library would leave receiving to itself, and the
- * kernel could not change keys when the peer does, so there it is not even tried. */
+ * That is TLS 1.2 with AES-GCM or ChaCha20-Poly1305; with TLS 1.3 the library would leave receiving
+ * to itself, and the kernel could not change keys when the peer does, so there it is not even
+ * tried. */
 bool tls_engine_in_kernel(const struct tls_engine *engine);
 bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC 8446 6.1 */
 

@@ -179,7 +179,7 @@ class Ktls(OwnDaemonTestCase):
                 self.exchange(stream, 200_000)
 
     def test_chacha20(self):
-        """As the library and the kernel like; never wrong."""
+        """As the kernel likes, which may lack the module chacha20poly1305; never wrong."""
         self.start()
         server = self.use(servers.Server(tls=context(ciphers="ECDHE-ECDSA-CHACHA20-POLY1305")))
         result, stream = self.attach(server.port)
