@@ -647,6 +647,9 @@ struct tcpb_tcp_connect_result {
     /* with attach: as in TCPAttach */
     bool has_direct;
     bool direct;
+    /* with attach and secure: broker, or kernel: the descriptor is the connection itself */
+    bool has_encrypted_by;
+    const char *encrypted_by;
     /* explain: the addresses, as the resolver gave them */
     bool has_addresses;
     struct tcpb_strings addresses;

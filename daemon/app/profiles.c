@@ -30,6 +30,7 @@ struct source {
     int security_level;
     const struct config_list *crl;
     int crl_check;
+    bool ktls;
     const struct config_list *alpn, *pins; /* NULL: none */
 };
 
@@ -91,6 +92,7 @@ static int make_trust(const struct source *source, const struct config *config,
         .alpn = alpn,
         .session_cache = (size_t)config->tls_session_cache,
         .session_time_ms = config->tls_session_time,
+        .ktls = source->ktls,
     };
     int r = read_pins(source->pins, &pins);
     settings.pins = (const uint8_t(*)[TRUST_PIN_SIZE])pins;
@@ -140,6 +142,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
         .security_level = (int)config->tls_security_level,
         .crl = &config->tls_crl,
         .crl_check = config->tls_crl_check,
+        .ktls = config->tls_ktls,
     };
     credentials->profiles = calloc(1 + CONFIG_MAX_NAMED, sizeof(*credentials->profiles));
     if (!credentials->profiles)
@@ -156,6 +159,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
             .security_level = (int)profile->security_level,
             .crl = &profile->crl,
             .crl_check = profile->crl_check,
+            .ktls = profile->ktls,
             .alpn = &profile->alpn,
             .pins = &profile->pins,
         };

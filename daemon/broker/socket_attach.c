@@ -163,7 +163,7 @@ static int attach_pair(struct socket *socket, int *ret_fd)
     return 0;
 }
 
-static int attach_direct(struct socket *socket, int *ret_fd)
+static int attach_direct(struct socket *socket, int *ret_fd, struct tls_facts **ret_facts)
 {
     int r = stream_export(&socket->stream, &socket->connection);
     ASSERT(r == 0);
@@ -173,21 +173,25 @@ static int attach_direct(struct socket *socket, int *ret_fd)
     if (flags >= 0)
         (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
     socket->connection->fd = -1;
+    *ret_facts = socket->connection->facts;
+    socket->connection->facts = NULL;
     socket_set_state(socket, SOCKET_ATTACHED); /* for the log */
     session_socket_free(socket->session, socket, false);
     *ret_fd = fd;
     return 0;
 }
 
-int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct)
+int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct,
+                  struct tls_facts **ret_facts)
 {
     ASSERT_OWNER(socket->room->loop);
     enum socket_outcome outcome = check(socket);
     if (outcome != SOCKET_OK)
         return (int)outcome;
-    *ret_direct = !stream_tls(socket->stream) && socket->end == socket->start &&
+    *ret_facts = NULL;
+    *ret_direct = stream_bare(socket->stream) && socket->end == socket->start &&
                   socket->receiving == RECEIVING_OPEN;
-    return *ret_direct ? attach_direct(socket, ret_fd) : attach_pair(socket, ret_fd);
+    return *ret_direct ? attach_direct(socket, ret_fd, ret_facts) : attach_pair(socket, ret_fd);
 }
 
 void session_close_unattached(struct session *session)

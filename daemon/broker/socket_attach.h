@@ -1,8 +1,8 @@
 #pragma once
 /*
  * socket_attach: handing out a socket's bytes as a file descriptor. A plain connection is handed
- * out itself; a secure one, or a plain one of which bytes were read ahead, by one end of a socket
- * pair whose other end is relayed.
+ * out itself, and a secure one for which the kernel encrypts; any other secure one, or one of which
+ * bytes were read ahead, by one end of a socket pair whose other end is relayed.
  *
  * An attached socket keeps its number until both ends are closed, also beyond its session: then the
  * session lingers (session->lingering) until the last one is gone. One that has failed keeps its
@@ -16,9 +16,11 @@
 enum { ATTACH_TOLD_MS = 30000 }; /* how long the number of a failed one lives */
 
 /* Returns SOCKET_OK: *ret_fd, and *ret_direct: it is the connection itself and the socket is gone
- * (the session's number too). Or SOCKET_E_NOT_CONNECTED, _BUSY, _FAILED, _ATTACHED, -errno, and
+ * (the session's number too); *ret_facts is what it leaves when the kernel encrypts, the caller's
+ * with free(), else NULL. Or SOCKET_E_NOT_CONNECTED, _BUSY, _FAILED, _ATTACHED, -errno, and
  * nothing has changed. */
-NODISCARD int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct);
+NODISCARD int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct,
+                            struct tls_facts **ret_facts);
 /* The same with a local end that is there already: a connected stream socket, non-blocking, which
  * is taken; always relayed. */
 NODISCARD int socket_attach_to(struct socket *socket, int local);

@@ -171,6 +171,7 @@ static void start_handshake(struct job *job)
         .anonymous = dial->anonymous,
         .min_tls13 = dial->min_tls13,
         .explain = dial->explain,
+        .hand_out = dial->hand_out,
         .server_name = dial->server_name,
         .alpn = dial->alpn,
         .n_alpn = dial->n_alpn,

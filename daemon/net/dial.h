@@ -44,6 +44,7 @@ struct dial {
     int64_t deadline_us;  /* on loop_clock_us() */
     /* TLS, as in struct tls_request */
     bool secure, server, verify, anonymous, min_tls13;
+    bool hand_out;
     bool explain; /* bring the chain along; tls_engine.h says what else it means */
     char
         server_name[256]; /* name or literal to verify and to send as SNI (literals are not sent) */

@@ -188,6 +188,12 @@ const struct net_error *stream_error(const struct stream *stream)
         return stream->error;
     return stream->failed ? &no_memory : &none;
 }
+bool stream_bare(const struct stream *stream)
+{
+    return !stream->failed &&
+           (!stream->connection->tls || tls_engine_in_kernel(stream->connection->tls));
+}
+
 const struct address *stream_local(const struct stream *stream)
 {
     return &stream->connection->local;

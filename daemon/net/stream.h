@@ -105,6 +105,9 @@ NODISCARD int stream_interest(struct stream *stream, unsigned ready);
 
 const struct net_error *
 stream_error(const struct stream *stream); /* stage, cause, sys_errno, library, alert */
+/* What goes through its socket is what is read and written here: it is plain, or TLS that the
+ * kernel speaks, and nothing was read ahead. */
+bool stream_bare(const struct stream *stream);
 const struct address *stream_local(const struct stream *stream);
 const struct address *stream_remote(const struct stream *stream);
 const struct tls_facts *stream_tls(const struct stream *stream); /* NULL: plain */

@@ -133,6 +133,8 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
     SSL *ssl = engine->ssl;
 
     SSL_set_app_data(ssl, engine);
+    if (request->hand_out && !engine->server && trust_ktls(trust))
+        tls_kernel_wish(engine);
     if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
         return -EINVAL;
     int r = engine->server ? set_server(engine, request)
@@ -246,6 +248,8 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
             (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
         return TLS_E_FAILED;
     }
+    if (r == 0 && engine->kernel_wish)
+        tls_kernel_done(engine);
     if (r == 0)
         tls_resume_done(engine);
     return r;
@@ -289,6 +293,8 @@ int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size
 
     if (engine->failed)
         return fail_again(engine, ret_error);
+    if (engine->kernel_sends)
+        return tls_kernel_write(engine, data, n, ret_n, ret_error);
     do { /* one record each (SSL_MODE_ENABLE_PARTIAL_WRITE) */
         before_call();
         r = classify(engine, SSL_write_ex(engine->ssl, (const char *)data + taken, n - taken, &put),

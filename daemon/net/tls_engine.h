@@ -34,6 +34,8 @@ struct tls_request {
     bool explain; /* keep the chain for tls_engine_take_chain(); verify it also when unverified, and
                      tell in the handshake's error what would have been wrong, although it succeeds.
                      Needs a full handshake: who resumes a session is shown no certificates */
+    bool hand_out; /* as client: let the kernel encrypt, if it and the profile allow that in both
+                      directions; tls_engine_in_kernel() tells */
     const char *server_name;         /* name or address; may be "" when verify is false */
     const unsigned char *alpn;       /* wire form; to offer, or as server to choose from */
     size_t n_alpn;                   /* 0: what the trust profile says */
@@ -65,6 +67,11 @@ NODISCARD int tls_engine_close_notify(struct tls_engine *engine, struct net_erro
 bool tls_engine_pending(const struct tls_engine *engine);
 /* A record is half sent. */
 bool tls_engine_write_blocked(const struct tls_engine *engine);
+/* The kernel encrypts and decrypts, and nothing that came is here: the socket could be handed out.
+ * That is TLS 1.2 with AES-GCM or ChaCha20-Poly1305; with TLS 1.3 the library would leave receiving
+ * to itself, and the kernel could not change keys when the peer does, so there it is not even
+ * tried. */
+bool tls_engine_in_kernel(const struct tls_engine *engine);
 bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC 8446 6.1 */
 
 /* explain: the chain, when the server has shown one; the caller's, with free(). NULL: there is none

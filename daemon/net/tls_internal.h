@@ -23,6 +23,8 @@ struct tls_engine {
     bool end_waits;     /* close_notify was found behind data */
     bool asked;         /* a server has asked for our certificate */
     bool failed;
+    bool kernel_wish;               /* during a handshake: the kernel shall encrypt if it can */
+    bool kernel_sends;              /* it does what is sent */
     bool ahead;                     /* the handshake reads by tls_ahead_set() */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
@@ -83,6 +85,14 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust);
 int tls_verify_callback(int ok, X509_STORE_CTX *store);
 /* What was verified, well or not. */
 NODISCARD int tls_chain_new(struct tls_chain **ret_chain, const SSL *ssl, X509_STORE_CTX *store);
+
+/* ---- the kernel encrypts ---- */
+
+/* Before a handshake; when it is complete; writing when engine->kernel_sends. */
+void tls_kernel_wish(struct tls_engine *engine);
+void tls_kernel_done(struct tls_engine *engine);
+NODISCARD int tls_kernel_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
+                               struct net_error *ret_error);
 
 /* ---- resumption ---- */
 

@@ -14,7 +14,7 @@ struct trust {
     SSL_CTX *context;
     struct tls_store store; /* how filling it went */
     size_t n_folder_certificates;
-    bool has_system;
+    bool has_system, ktls;
     uint8_t (*pins)[TRUST_PIN_SIZE];
     size_t n_pins;
     unsigned char alpn[TRUST_ALPN_MAX];
@@ -131,6 +131,7 @@ static int load(struct trust *trust, const struct trust_settings *settings)
     if (settings->n_alpn > 0)
         memcpy(trust->alpn, settings->alpn, settings->n_alpn);
     trust->n_alpn = settings->n_alpn;
+    trust->ktls = settings->ktls;
     int r = keep_pins(trust, settings);
     if (r == 0)
         r = load_certificates(trust, settings);
@@ -208,6 +209,11 @@ enum net_trust trust_state(const struct trust *trust, const char **ret_text)
 size_t trust_folder_certificates(const struct trust *trust)
 {
     return trust->n_folder_certificates;
+}
+
+bool trust_ktls(const struct trust *trust)
+{
+    return trust->ktls;
 }
 
 bool trust_uses_system(const struct trust *trust)

@@ -44,6 +44,8 @@ struct trust_settings {
 
     size_t session_cache;    /* sessions kept for resumption; 0: none */
     int64_t session_time_ms; /* not for longer after the server was verified */
+
+    bool ktls; /* the kernel may encrypt what is handed out (struct tls_request) */
 };
 enum { TRUST_ALPN_MAX = 256 };
 
@@ -57,6 +59,7 @@ struct trust *trust_unref(struct trust *trust);
 enum net_trust trust_state(const struct trust *trust, const char **ret_text);
 /* What is offered when a request names nothing. */
 const unsigned char *trust_alpn(const struct trust *trust, size_t *ret_n);
+bool trust_ktls(const struct trust *trust);
 bool trust_uses_system(const struct trust *trust);
 /* How many certificates came from the folders (the system's are not counted). */
 size_t trust_folder_certificates(const struct trust *trust);

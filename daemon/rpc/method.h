@@ -53,6 +53,6 @@ bool method_look_up(struct request *request, struct lookup *lookup, bool given, 
 bool method_can_attach(struct request *request);
 /* socket_attach(), counted and logged; the answer follows at once. */
 NODISCARD int method_attach(struct request *request, struct socket *socket, int *ret_fd,
-                            bool *ret_direct);
+                            bool *ret_direct, struct tls_facts **ret_facts);
 /* "[2001:db8::1]" -> "2001:db8::1"; everything else as it is. */
 void method_strip_brackets(const char *hostname, char *host, size_t n_host);

@@ -2,6 +2,7 @@
  * method_attach: TCPAttach, and what TCPConnect with `attach` does when it is connected.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "broker/socket_attach.h"
@@ -26,18 +27,21 @@ bool method_can_attach(struct request *request)
     return true;
 }
 
-int method_attach(struct request *request, struct socket *socket, int *ret_fd, bool *ret_direct)
+int method_attach(struct request *request, struct socket *socket, int *ret_fd, bool *ret_direct,
+                  struct tls_facts **ret_facts)
 {
     uint32_t number = socket->number;
     int r = request_reserve_fd(request);
     if (r == 0)
-        r = socket_attach(socket, ret_fd, ret_direct);
+        r = socket_attach(socket, ret_fd, ret_direct, ret_facts);
 
     if (r == 0) {
         stats_count(attached);
         log_info("socket %u attached: session %llu %s", number,
                  (unsigned long long)request_session(request)->id,
-                 *ret_direct ? "handed out" : "relayed");
+                 *ret_facts    ? "handed out, the kernel encrypts"
+                 : *ret_direct ? "handed out"
+                               : "relayed");
     }
     return r;
 }
@@ -46,13 +50,15 @@ void method_tcp_attach(struct request *request)
 {
     const struct proto_tcp_attach_params *params = &request->params.tcp_attach;
     struct proto_tcp_attach_result result = {.fds = 1};
+    struct tls_facts *facts;
     struct fault fault;
     int fd;
 
     if (!method_can_attach(request) || !request_socket(request, params->socket))
         return;
-    int r = method_attach(request, request->socket, &fd, &result.direct);
+    int r = method_attach(request, request->socket, &fd, &result.direct, &facts);
     if (r == 0) {
+        free(facts);
         request_answer_fd(request, &result, fd);
         return;
     }

@@ -115,6 +115,7 @@ static bool prepare(struct request *request, const struct target *target, struct
     dial->family = method_family(params->family);
     dial->secure = params->secure;
     dial->verify = params->verify;
+    dial->hand_out = params->attach;
     dial->explain = params->explain;
     dial->min_tls13 = params->min_tls == 1;
     if (params->attach && !method_can_attach(request))
@@ -209,11 +210,12 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
 
 static void answer_attached(struct request *request, struct proto_tcp_connect_result *result)
 {
+    struct tls_facts *facts;
     struct fault fault;
     char what[384];
     int fd;
 
-    int r = method_attach(request, request->socket, &fd, &result->direct);
+    int r = method_attach(request, request->socket, &fd, &result->direct, &facts);
     if (r) {
         describe(request, what, sizeof(what));
         if (r > 0)
@@ -226,8 +228,11 @@ static void answer_attached(struct request *request, struct proto_tcp_connect_re
     result->has_fds = result->has_direct = true;
     result->fds = 1;
     result->has_socket = !result->direct;
+    result->has_encrypted_by = result->has_tls;
+    result->encrypted_by = result->direct ? "kernel" : "broker";
     job_done(request);
     request_answer_fd(request, result, fd);
+    free(facts); /* the result points into them */
 }
 
 static void answer_connect(struct request *request, const struct dial *dial)
