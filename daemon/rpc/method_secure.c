@@ -101,8 +101,8 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
     struct job *job = request->op.job;
     struct fault fault;
 
-    if (job->out_dial)
-        dial_cancel(job->out_dial);
+    if (job->flight.dial)
+        dial_cancel(job->flight.dial);
     fault_outcome(&fault, outcome, request->socket, request_name(request));
     fail_handshake(request, &fault);
 }
