@@ -259,8 +259,13 @@ static int start(struct app *app, const struct app_options *options)
     if (status)
         return status;
     int r = loop_new(&app->control, "control", 0);
-    if (r == 0)
+    /* whoever finds the broker's socket finds the doors, too */
+    if (r == 0) {
+        status = open_doors(app, options);
+        if (status)
+            return status;
         r = listener_new(&app->listener, &listening);
+    }
     if (r > 0)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
@@ -270,13 +275,9 @@ static int start(struct app *app, const struct app_options *options)
         r = watch_signals(app);
     if (r == 0)
         r = start_workers(app);
-    if (r == 0) {
-        status = open_doors(app, options);
-        if (status)
-            return status;
+    if (r == 0)
         r = reload_new(&app->reload, app->control, &app->shared, options, app->config, app->doors,
                        on_idle, app);
-    }
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
     if (r == 0)

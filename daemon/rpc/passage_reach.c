@@ -373,6 +373,7 @@ void passage_reach(struct passage *passage)
         passage_fail_memory(passage);
         return;
     }
+    address_unmap(&literal); /* one form for who judges or logs it */
     passage->dial->addresses[0] = literal;
     passage->dial->n_addresses = 1;
     start_dial(passage);
