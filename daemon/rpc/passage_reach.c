@@ -333,6 +333,7 @@ static bool begin_session(struct passage *passage)
 {
     static const struct label unnamed = {.kind = LABEL_UNNAMED};
     struct fault fault;
+    char what[384];
     int r = sessions_begin(passage->io, passage->peer.uid, passage->peer.gid, passage->peer.pid,
                            &passage->session);
     if (r == 0) {
@@ -344,7 +345,8 @@ static bool begin_session(struct passage *passage)
     if (r == 0)
         return true;
     passage->socket = NULL;
-    fault_full(&fault, r, &passage->io->snapshot->settings, passage->route->name);
+    describe(passage, what, sizeof(what));
+    fault_full(&fault, r, &passage->io->snapshot->settings, what);
     passage_fail(passage, &fault);
     return false;
 }
