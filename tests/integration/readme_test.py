@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import ROOT, TestCase, daemon_path, main, seconds
+from harness import ROOT, Daemon, TestCase, daemon_path, main, seconds
 
 BUILD = os.environ.get("TCPBROKER_BUILD", os.path.dirname(os.path.dirname(daemon_path())))
 COMMAND = os.environ.get("TCPBROKER", os.path.join(BUILD, "cli", "tcpbroker"))
@@ -101,6 +101,17 @@ class Examples(TestCase):
             else:
                 self.assertTrue(output.startswith("hello\n"), output)
         self.assertEqual((self.tls.handshakes, self.plain.accepted), (1, 2))
+
+    def test_doors(self):
+        if not shutil.which("nc"):
+            self.skipTest("nc is missing: install netcat-openbsd")
+        (config, _), = examples("config")
+        (text, expected), = examples("doors")
+        there = [part.replace("/run/tcpbroker/doors", self.folder) for part in (config, text)]
+        with Daemon("--cacerts", certificates().cacerts, config=there[0] + "[stop]\ndrain_timeout = 1s\n"):
+            self.assertEqual(self.run_command("sh", "-e", "-u", text=there[1]), expected)
+            self.assertTrue(os.path.exists(os.path.join(self.folder, "socks.sock")))
+        self.assertEqual(self.tls.handshakes, 1)
 
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]
