@@ -50,9 +50,9 @@ static bool may_enter(struct door *door, const struct passage_peer *peer)
         return true;
     stats_count(socks_refused);
     if (accepting_may_warn(&door->accepting, &n_silent))
-        log_warning("socks: program of uid %u pid %d turned away: socks.clients is %lld (%u more "
+        log_warning("socks: program of uid %d pid %d turned away: socks.clients is %lld (%u more "
                     "since the last warning)",
-                    (unsigned)peer->uid, (int)peer->pid, (long long)route->max_clients, n_silent);
+                    (int)peer->uid, (int)peer->pid, (long long)route->max_clients, n_silent);
     return false;
 }
 
@@ -84,8 +84,8 @@ static void on_accepted(void *context, int fd)
     doors->next_io = (doors->next_io + 1) % doors->shared->n_ios;
     struct route *route = route_enter(door->at.route);
     if (passage_post(io, route, fd, &peer)) {
-        log_warning("%s: program of uid %u pid %d turned away: out of memory", route->name,
-                    (unsigned)peer.uid, (int)peer.pid);
+        log_warning("%s: program of uid %d pid %d turned away: out of memory", route->name,
+                    (int)peer.uid, (int)peer.pid);
         route_leave(route);
         close(fd);
     }
@@ -255,6 +255,9 @@ static void log_door(const struct door *door)
         log_notice("%s listens on %s: to %s port %u%s%s", route->name, door->at.listen, route->host,
                    route->port, route->secure ? ", TLS" : "",
                    route->secure && !route->verify ? " UNVERIFIED" : "");
+    if (route->identity && door->tcp >= 0)
+        log_warning("%s: every user of this machine may present the identity %s by %s", route->name,
+                    identity_name(route->identity), door->at.listen);
 }
 
 void doors_commit(struct doors *doors)

@@ -98,20 +98,22 @@ int unix_socket_bind(struct unix_socket *made, const char *path, char *reason, s
     return r;
 }
 
-int unix_socket_permit(const struct unix_socket *made, mode_t mode, gid_t group)
-{
-    /* in this order no group ever has the rights of another; the file is in a folder of ours */
-    if (group != (gid_t)-1 &&
-        (chmod(made->path, 0) < 0 || chown(made->path, (uid_t)-1, group) < 0)) /* NOLINT */
-        return -errno;
-    return chmod(made->path, mode) < 0 ? -errno : 0;
-}
-
 bool unix_socket_is_there(const struct unix_socket *made)
 {
     struct stat status;
-    return made->made && lstat(made->path, &status) == 0 && status.st_dev == made->device &&
-           status.st_ino == made->inode;
+    return made->made && made->path && lstat(made->path, &status) == 0 &&
+           status.st_dev == made->device && status.st_ino == made->inode;
+}
+
+int unix_socket_permit(const struct unix_socket *made, mode_t mode, gid_t group)
+{
+    if (!unix_socket_is_there(made))
+        return -ENOENT; /* another's file is none of our business */
+    /* in this order no group ever has the rights of another */
+    if (group != (gid_t)-1 &&
+        (chmod(made->path, 0) < 0 || lchown(made->path, (uid_t)-1, group) < 0)) /* NOLINT */
+        return -errno;
+    return chmod(made->path, mode) < 0 ? -errno : 0;
 }
 
 void unix_socket_close(struct unix_socket *made)

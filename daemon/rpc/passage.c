@@ -147,8 +147,8 @@ static void on_arrival(struct mail *mail)
     int r = arrival->io->state == IO_RUNNING ? begin(arrival, &passage) : -ECANCELED;
 
     if (r) {
-        log_warning("%s: program of uid %u pid %d turned away: %s", route->name,
-                    (unsigned)arrival->peer.uid, (int)arrival->peer.pid,
+        log_warning("%s: program of uid %d pid %d turned away: %s", route->name,
+                    (int)arrival->peer.uid, (int)arrival->peer.pid,
                     r == -ECANCELED ? "the broker is stopping" : strerror(-r));
         close(arrival->fd);
         route_leave(route);

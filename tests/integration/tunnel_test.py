@@ -51,6 +51,17 @@ class Bytes(DoorTestCase):
                          {"state": "attached", "uid": os.getuid(), "pid": os.getpid(), "door": "tunnel a", "hostname": "localhost",
                           "remote_port": server.port, "secure": True, "verified": True, "bytes_in": 6, "bytes_out": 6})
 
+    def test_ls(self):
+        command = os.path.join(os.path.dirname(daemon_path()), "..", "cli", "tcpbroker")
+        if not os.access(command, os.X_OK) or os.getuid() != 0:
+            self.skipTest("needs root, and the target tcpbroker")
+        server = self.use(servers.Server(tls=servers.tls13()))
+        self.start(self.tunnel(server.port))
+        self.exchange(self.enter())
+        done = subprocess.run([command, "--socket", self.daemon.socket_path, "ls"], capture_output=True, text=True, check=True,
+                              timeout=seconds(20))
+        self.assertRegex(done.stdout, rf"\n\d+ +\S+ +0 +{os.getpid()} +tunnel a +attached +verified +6 +6 +localhost \(127\.0\.0\.1\) {server.port}\n")
+
     def test_loopback_ports(self):
         server = self.use(servers.Server(tls=servers.tls13()))
         v4, v6 = servers.closed_port(), servers.closed_port("::1")
@@ -289,6 +300,17 @@ class Failures(DoorTestCase):
                 self.wait_stat("tunnel_connections", 0)
         self.assertEqual(self.stats()["sockets"], 0)
 
+    def test_gone_meanwhile_by_tcp(self):
+        """A reset is seen; an orderly end may be a half close, so the attempt goes on."""
+        hung = self.use(servers.Server(servers.stall_handshake))
+        port = servers.closed_port()
+        self.start(self.tunnel(hung.port, listen=f"127.0.0.1:{port}"))
+        sock = self.enter(port)
+        wait_until(lambda: hung.accepted == 1)
+        servers.reset(sock)
+        self.daemon.wait_log("tunnel a failed: session .*the program has gone meanwhile")
+        self.wait_stat("tunnel_connections", 0)
+
     def test_limit_of_sockets(self):
         server = self.use(servers.Server(tls=servers.tls13()))
         self.start(self.tunnel(server.port) + "[limits]\nsockets = 2\nsockets_per_session = 2\n")
@@ -402,6 +424,16 @@ class Files(DoorTestCase):
 
 
 class Reload(DoorTestCase):
+    def test_a_port_with_an_identity_is_warned_of(self):
+        chain, key = certificates().pem("mutual")
+        identity = f'[identity "us"]\ncertificate = {chain}\nkey = {key}\n'
+        self.start()
+        self.reload(self.tunnel(1, identity="us") + identity)
+        port = servers.closed_port()
+        self.reload(self.tunnel(1, identity="us", listen=f"127.0.0.1:{port}") + identity)
+        self.daemon.wait_log(rf"warning tunnel a: every user of this machine may present the identity us by 127\.0\.0\.1:{port}")
+        self.assertEqual(self.count("every user"), 1)
+
     def test_new_changed_removed(self):
         one = self.use(servers.Server(servers.banner(b"one"), tls=servers.tls13()))
         two = self.use(servers.Server(servers.banner(b"two"), tls=servers.tls13()))
