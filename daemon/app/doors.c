@@ -245,13 +245,19 @@ int doors_prepare(struct doors *doors, struct door_plan **plan, char *reason, si
     return status;
 }
 
-static void log_door(const struct door *door)
+static bool leads_elsewhere(const struct route *old, const struct route *new)
+{
+    return strcmp(old->name, new->name) != 0 || strcmp(old->host, new->host) != 0 ||
+           old->port != new->port || old->secure != new->secure || old->verify != new->verify;
+}
+
+static void log_door(const struct door *door, bool is_new)
 {
     const struct route *route = door->at.route;
 
-    if (route->socks)
+    if (is_new && route->socks)
         log_notice("socks listens on %s", door->at.listen);
-    else
+    else if (is_new)
         log_notice("%s listens on %s: to %s port %u%s%s", route->name, door->at.listen, route->host,
                    route->port, route->secure ? ", TLS" : "",
                    route->secure && !route->verify ? " UNVERIFIED" : "");
@@ -274,17 +280,16 @@ void doors_commit(struct doors *doors)
         doors->n = doors->plan->n;
     for (size_t i = 0; i < doors->n; i++) {
         struct door *door = doors->open[i] = doors->next[i];
-        bool is_new = !door->kept;
-        route_unref(door->at.route);
+        struct route *old = door->at.route;
         door->at = doors->plan->wishes[i];
         door->at.route = route_ref(door->at.route);
+        log_door(door, !door->kept || leads_elsewhere(old, door->at.route));
+        route_unref(old);
         door->accepting.whom = door->at.route->name;
+        if (!door->kept)
+            accepting_go(&door->accepting);
         door->kept = false;
         doors->next[i] = NULL;
-        if (is_new) {
-            log_door(door);
-            accepting_go(&door->accepting);
-        }
     }
     doors->plan = door_plan_free(doors->plan);
 }

@@ -433,6 +433,11 @@ class Reload(DoorTestCase):
         self.reload(self.tunnel(1, identity="us", listen=f"127.0.0.1:{port}") + identity)
         self.daemon.wait_log(rf"warning tunnel a: every user of this machine may present the identity us by 127\.0\.0\.1:{port}")
         self.assertEqual(self.count("every user"), 1)
+        # also when a port that is there gets one
+        self.reload(self.tunnel(1, listen=f"127.0.0.1:{port}"))
+        self.reload(self.tunnel(2, identity="us", listen=f"127.0.0.1:{port}") + identity)
+        self.assertEqual(self.count("every user"), 2)
+        self.daemon.wait_log(rf"notice tunnel a listens on 127\.0\.0\.1:{port}: to localhost port 2, TLS\n")
 
     def test_new_changed_removed(self):
         one = self.use(servers.Server(servers.banner(b"one"), tls=servers.tls13()))
