@@ -49,7 +49,6 @@ void passage_end(struct passage *passage, bool reset)
     passage->state = PASSAGE_OVER;
     timers_stop(&io->loop->timers, &passage->deadline);
     passage->watch = watch_free(passage->watch);
-    close_program(passage, reset);
     if (passage->socket)
         session_socket_free(passage->session, passage->socket, false);
     if (passage->session) {
@@ -57,6 +56,8 @@ void passage_end(struct passage *passage, bool reset)
         sessions_release(passage->session);
     }
     passage->route = route_leave(passage->route);
+    /* a program that has seen its end is not counted any more */
+    close_program(passage, reset);
     list_remove(&passage->link);
     flight_recall(&passage->flight);
     free_when_idle(passage);

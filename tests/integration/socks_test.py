@@ -126,7 +126,8 @@ class Answers(SocksTestCase):
                 self.assertEqual((code, address, port), (wanted, "0.0.0.0", 0))
                 self.assertIn(self.gone(sock), (b"", "reset"))
         self.assertEqual(self.stats()["socks_failed"], len(cases))
-        self.assertEqual((self.stats()["sockets"], self.stats()["socks_connections"]), (0, 0))
+        self.wait_stat("sockets", 0)
+        self.wait_stat("socks_connections", 0)
         self.daemon.wait_log(r"socks failed: session \d+ uid \d+ pid \d+: connecting to localhost port \d+: .* \[ECONNREFUSED\]")
 
     def test_unreachable(self):
