@@ -12,7 +12,7 @@
 static void owner_text(const struct tcpb_socket_row *row, char *text, size_t n)
 {
     if (!row->has_owner)
-        snprintf(text, n, "-");
+        snprintf(text, n, "%s", row->has_door ? row->door : "-"); /* who came by a door has none */
     else if (row->owner.text)
         snprintf(text, n, "%s", row->owner.text);
     else

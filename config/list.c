@@ -38,6 +38,30 @@ static const char *check_destination(const char *item)
     return config_read_destination(item, &destination);
 }
 
+static const char *check_door(const char *item)
+{
+    struct config_door door;
+    return config_read_door(item, &door);
+}
+
+static const char *check_loopback(const char *item)
+{
+    struct config_door door;
+    const char *wrong = config_read_door(item, &door);
+    return !wrong && door.port == 0 ? "is neither 127.0.0.1:PORT nor [::1]:PORT" : wrong;
+}
+
+static const char *check_target(const char *item)
+{
+    struct config_target target;
+    return config_read_target(item, &target);
+}
+
+static const char *check_host(const char *item)
+{
+    return config_check_host(item);
+}
+
 static const struct list_kind kinds[] = {
     {"protocol", "names of protocols", check_protocol},
     {"path", "absolute paths", check_path},
@@ -46,6 +70,11 @@ static const struct list_kind kinds[] = {
     {"group", "groups (names or numbers)", check_id},
     {"destination", "destinations (a name, *.name or an address, each with :PORT or without)",
      check_destination},
+    {"door", "an absolute path of at most 107 bytes, 127.0.0.1:PORT or [::1]:PORT", check_door},
+    {"loopback", "127.0.0.1:PORT or [::1]:PORT", check_loopback},
+    {"target", "HOST:PORT, with an IPv6 address in brackets; PORT may be the name of a service",
+     check_target},
+    {"host", "a name or an address of a host", check_host},
 };
 
 const struct list_kind *list_kind(const char *name)

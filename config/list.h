@@ -17,10 +17,10 @@ enum {
     LIST_WRONG_SIZE = 160, /* of buffers for what is wrong with one */
 };
 
-/* What the items are: the words of an option of type LIST. */
+/* What the items are, or what a text is: the words of an option of type LIST or STRING. */
 struct list_kind {
     const char *name;
-    const char *items;                  /* "users (names or numbers)" */
+    const char *items;                  /* "users (names or numbers)"; of a STRING: "HOST:PORT" */
     const char *(*check)(const char *); /* what is wrong with an item, NULL: nothing */
 };
 

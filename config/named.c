@@ -210,6 +210,48 @@ static int check_tls_profile(const struct config_named_item *item, const char *n
     return result;
 }
 
+static int check_references(const struct config *config, const struct config_named_item *item,
+                            const char *name, struct config_report *report)
+{
+    const struct config_tunnel *tunnel = item->object;
+    int result = 0;
+    if (*tunnel->profile && strcmp(tunnel->profile, "default") != 0 &&
+        !config_tls_profile(config, tunnel->profile))
+        result = report_add(report, name, item->line,
+                            "[tunnel \"%s\"] has profile = %s, but there is no [tls \"%s\"]",
+                            tunnel->name, tunnel->profile, tunnel->profile);
+    if (*tunnel->identity && !config_identity(config, tunnel->identity))
+        result = report_add(report, name, item->line,
+                            "[tunnel \"%s\"] has identity = %s, but there is no [identity \"%s\"]",
+                            tunnel->name, tunnel->identity, tunnel->identity);
+    if (!tunnel->secure &&
+        (*tunnel->profile || *tunnel->identity || *tunnel->server_name || tunnel->alpn.n > 0))
+        result = report_add(report, name, item->line,
+                            "[tunnel \"%s\"] has secure = no, and a profile, identity, server_name "
+                            "or alpn, which only TLS has a use for",
+                            tunnel->name);
+    return result;
+}
+
+/* The door of each tunnel is its own. */
+static int check_tunnel(const struct config *config, const struct config_named_item *item,
+                        const char *name, struct config_report *report)
+{
+    const struct config_tunnel *tunnel = item->object, *other;
+    int result = check_references(config, item, name, report);
+    if (*tunnel->listen && (strcmp(tunnel->listen, config->socks_socket) == 0 ||
+                            strcmp(tunnel->listen, config->socks_listen) == 0))
+        result = report_add(report, name, item->line,
+                            "[tunnel \"%s\"] listens on %s, and so does [socks]", tunnel->name,
+                            tunnel->listen);
+    for (size_t i = 0; (other = config_tunnel_at(config, i)) && other != tunnel; i++)
+        if (*tunnel->listen && strcmp(tunnel->listen, other->listen) == 0)
+            result = report_add(report, name, item->line,
+                                "[tunnel \"%s\"] listens on %s, and so does [tunnel \"%s\"]",
+                                tunnel->name, tunnel->listen, other->name);
+    return result;
+}
+
 int named_check(const struct config *config, const char *name, struct config_report *report)
 {
     int result = 0;
@@ -223,6 +265,9 @@ int named_check(const struct config *config, const char *name, struct config_rep
                 result = CONFIG_E_INVALID;
             if (section->kind == CONFIG_KIND_tls_profile &&
                 check_tls_profile(&named->items[i], name, report) != 0)
+                result = CONFIG_E_INVALID;
+            if (section->kind == CONFIG_KIND_tunnel &&
+                check_tunnel(config, &named->items[i], name, report) != 0)
                 result = CONFIG_E_INVALID;
         }
     }

@@ -132,7 +132,12 @@ void option_describe(const struct option *option, char *text, size_t n_text)
         describe_range(option, "octal permissions", text, n_text);
         return;
     case OPTION_STRING:
-        describe_text(option, "a text", "bytes", text, n_text);
+        if (option->words)
+            snprintf(text, n_text, "%s%s%s%s", list_kind(option->words)->items,
+                     option->special ? ", or nothing (" : "",
+                     option->special ? option->special : "", option->special ? ")" : "");
+        else
+            describe_text(option, "a text", "bytes", text, n_text);
         return;
     case OPTION_PATH:
         describe_text(option, "an absolute path", "bytes", text, n_text);
@@ -301,6 +306,8 @@ static int store_text(const struct option *option, const char *value, char **to,
         *ret_wrong = "does not begin with /";
     else if (n > 0 && option->type == OPTION_FILE)
         *ret_wrong = config_check_file(value);
+    else if (n > 0 && option->words)
+        *ret_wrong = list_kind(option->words)->check(value);
     return *ret_wrong ? CONFIG_E_INVALID : replace_text(to, value);
 }
 

@@ -189,6 +189,77 @@ const char *config_read_destination(const char *text, struct config_destination 
     return NULL;
 }
 
+/* ---- tunnels ---- */
+
+const char *config_read_door(const char *text, struct config_door *ret_door)
+{
+    static const char v4[] = "127.0.0.1:", v6[] = "[::1]:";
+    struct config_door door = {0};
+    if (*text == '/') {
+        *ret_door = door;
+        return strlen(text) > CONFIG_MAX_SOCKET
+                   ? "is longer than the path of a socket can be (107 bytes)"
+                   : NULL;
+    }
+    door.v6 = strncmp(text, v6, strlen(v6)) == 0;
+    if (!door.v6 && strncmp(text, v4, strlen(v4)) != 0)
+        return "is neither an absolute path nor a port of a loopback address; nobody outside this "
+               "host may come in here";
+    const char *wrong = read_port(text + strlen(door.v6 ? v6 : v4), &door.port);
+    if (!wrong)
+        *ret_door = door;
+    return wrong;
+}
+
+const char *config_check_host(const char *text)
+{
+    struct config_destination destination;
+    const char *wrong = config_read_destination(text, &destination);
+    if (!wrong && (destination.port || destination.below || *text == '['))
+        wrong = "is not just one host";
+    return wrong;
+}
+
+/* RFC 6335 section 5.1, and the few other characters of /etc/services */
+static bool is_service(const char *text)
+{
+    bool letters = false;
+    for (const char *p = text; *p; p++) {
+        if (!is_letter(*p) && !is_digit(*p) && !strchr("-_+.", *p))
+            return false;
+        letters = letters || is_letter(*p);
+    }
+    return letters && strlen(text) <= CONFIG_MAX_SERVICE;
+}
+
+const char *config_read_target(const char *text, struct config_target *ret_target)
+{
+    struct config_destination destination;
+    struct config_target target = {0};
+    char host[CONFIG_MAX_HOST + 32];
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || (*text == '[' && colon[-1] != ']') ||
+        (*text != '[' && memchr(text, ':', (size_t)(colon - text))))
+        return "has no port behind its host; an IPv6 address stands in brackets before it";
+    const char *wrong = is_service(colon + 1) ? NULL : read_port(colon + 1, &target.port);
+    if (wrong)
+        return wrong;
+    size_t n = (size_t)(colon - text);
+    if (n >= sizeof(host))
+        return "is longer than the name of a host can be (253 bytes)";
+    memcpy(host, text, n);
+    host[n] = 0;
+    wrong = config_read_destination(host, &destination);
+    if (!wrong && destination.below)
+        wrong = "is not just one host";
+    if (wrong)
+        return wrong;
+    memcpy(target.host, destination.host, sizeof(target.host));
+    snprintf(target.service, sizeof(target.service), "%s", colon + 1);
+    *ret_target = target;
+    return NULL;
+}
+
 /* ---- users and groups ---- */
 
 const char *config_read_id(const char *text, bool *ret_is_number, uint32_t *ret_id)

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * value: what the texts in a configuration mean: pinned keys, destinations, users and groups by
- * number, files that may be credentials. The loader checks values with the same functions, so a
- * text of a loaded configuration can be read.
+ * value: what the texts in a configuration mean: pinned keys, destinations, where doors are and
+ * tunnels lead to, users and groups by number, files that may be credentials. The loader checks
+ * values with the same functions, so a text of a loaded configuration can be read.
  *
  * Threads:   any; config_file_path() reads the environment.
  * Ownership: everything is copied.
@@ -17,6 +17,8 @@ enum {
     CONFIG_PIN_SIZE = 32,        /* bytes of a SHA-256 */
     CONFIG_MAX_HOST = 253,       /* bytes of a name of a host */
     CONFIG_MAX_CREDENTIAL = 255, /* bytes of the name of a credential */
+    CONFIG_MAX_SERVICE = 32,     /* … of a service */
+    CONFIG_MAX_SOCKET = 107,     /* … of the path of a Unix socket */
 };
 
 /* name, *.name, an IPv4 or IPv6 address, the latter in brackets before a port */
@@ -31,6 +33,24 @@ struct config_destination {
 const char *config_read_pin(const char *text, uint8_t ret_hash[CONFIG_PIN_SIZE]);
 
 const char *config_read_destination(const char *text, struct config_destination *ret_destination);
+
+/* Where a tunnel or the SOCKS door listens: an absolute path (port 0), or a port of a loopback
+ * address. */
+struct config_door {
+    bool v6; /* [::1] */
+    uint16_t port;
+};
+const char *config_read_door(const char *text, struct config_door *ret_door);
+
+/* HOST:PORT */
+struct config_target {
+    char host[CONFIG_MAX_HOST + 1]; /* in small letters, without brackets */
+    char service[CONFIG_MAX_SERVICE + 1];
+    uint16_t port; /* 0: service is a name */
+};
+const char *config_read_target(const char *text, struct config_target *ret_target);
+/* A name or an address, without brackets, port and *. */
+const char *config_check_host(const char *text);
 
 /* The number of a user or group. *ret_is_number: text is one; otherwise it is a name, which only
  * the system can find, and *ret_id is 0. */

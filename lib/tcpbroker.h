@@ -435,10 +435,13 @@ struct tcpb_socket_row {
     struct tcpb_thread owner;
     /* the session it belongs to */
     int64_t session;
-    /* user id of that session's client */
+    /* user id of that session's client; -1: unknown, it came to a tunnel or SOCKS by TCP */
     int64_t uid;
-    /* process id of the client that began the session */
+    /* process id of the client that began the session; 0: unknown, as above */
     int64_t pid;
+    /* tunnel NAME or socks, when it relays a connection that came there */
+    bool has_door;
+    const char *door;
     /* the host as it was asked for */
     bool has_hostname;
     const char *hostname;
@@ -1217,6 +1220,20 @@ struct tcpb_broker_stats_result {
     int64_t connects_timed_out;
     /* streams handed out by TCPAttach, or TCPConnect with attach */
     int64_t attached;
+    /* connections of local programs to tunnels */
+    int64_t tunnel_connections;
+    /* such connections so far */
+    int64_t tunnel_connections_total;
+    /* of these, that reached nobody */
+    int64_t tunnels_failed;
+    /* connections of local programs to the SOCKS door */
+    int64_t socks_connections;
+    /* such connections so far */
+    int64_t socks_connections_total;
+    /* of these, that reached nobody */
+    int64_t socks_failed;
+    /* programs turned away there (socks.clients) */
+    int64_t socks_refused;
     /* connections given out by TCPAccept */
     int64_t accepts;
     /* TLS handshakes completed */

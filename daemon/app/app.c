@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/doors.h"
 #include "app/listen.h"
 #include "app/profiles.h"
 #include "app/reload.h"
@@ -29,6 +30,7 @@ struct app {
     struct rpc_shared shared;
     struct loop *control;
     struct listener *listener;
+    struct doors *doors;
     struct watchdog watchdog;
     struct reload *reload;
     struct loop **loops;  /* io and dial threads', for the watchdog */
@@ -82,6 +84,7 @@ static void stop(struct app *app, const char *signal_name)
     systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
     app->state = APP_STOPPING;
     listener_stop(app->listener);
+    doors_stop(app->doors);
     watchdog_stop(&app->watchdog);
     reload_stop(app->reload);
     app->n_running = app->n_started;
@@ -220,6 +223,24 @@ static void on_alive(void *context)
                    (long long)atomic_load_explicit(&stats.requests_running, memory_order_relaxed));
 }
 
+/* Returns an exit status; what is wrong has been logged. */
+static int open_doors(struct app *app, const struct app_options *options)
+{
+    struct door_plan *plan = NULL;
+    char reason[CONFIG_ERROR_SIZE] = "out of memory";
+    int status = doors_new(&app->doors, app->control, &app->shared) ? 1 : 0;
+
+    if (status == 0)
+        status = door_plan_new(&plan, *app->config, &app->shared.snapshot->credentials, options,
+                               reason, sizeof(reason));
+    if (status == 0)
+        status = doors_prepare(app->doors, &plan, reason, sizeof(reason));
+    door_plan_free(plan);
+    if (status)
+        log_error("%s", reason);
+    return status;
+}
+
 static int start(struct app *app, const struct app_options *options)
 {
     const struct config *config = *app->config;
@@ -238,8 +259,13 @@ static int start(struct app *app, const struct app_options *options)
     if (status)
         return status;
     int r = loop_new(&app->control, "control", 0);
-    if (r == 0)
+    /* whoever finds the broker's socket finds the doors, too */
+    if (r == 0) {
+        status = open_doors(app, options);
+        if (status)
+            return status;
         r = listener_new(&app->listener, &listening);
+    }
     if (r > 0)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
@@ -250,10 +276,12 @@ static int start(struct app *app, const struct app_options *options)
     if (r == 0)
         r = start_workers(app);
     if (r == 0)
-        r = reload_new(&app->reload, app->control, &app->shared, options, app->config, on_idle,
-                       app);
+        r = reload_new(&app->reload, app->control, &app->shared, options, app->config, app->doors,
+                       on_idle, app);
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
+    if (r == 0)
+        doors_commit(app->doors);
     app->watchdog.on_idle = on_idle;
     app->watchdog.on_alive = on_alive;
     app->watchdog.context = app;
@@ -292,6 +320,7 @@ static void finish(struct app *app, int status)
         io_stop(app->shared.ios[i]);
     for (size_t i = 0; i < app->n_started; i++)
         io_join(app->shared.ios[i]);
+    app->doors = doors_free(app->doors);
     if (app->listener)
         listener_stop(app->listener);
     app->listener = listener_free(app->listener);

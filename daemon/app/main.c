@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/door_plan.h"
 #include "app/profiles.h"
 #include "app/settings.h"
 #include "config/config.h"
@@ -131,10 +132,15 @@ static int load(struct arguments *arguments, struct config **ret_config)
 static int check(const struct arguments *arguments, const struct config *config)
 {
     struct rpc_snapshot *snapshot = NULL;
+    struct door_plan *plan = NULL;
     const struct credentials none = {.n_profiles = 0};
     char reason[CONFIG_ERROR_SIZE];
     int status = settings_snapshot(config, &arguments->app, 1, &snapshot, reason, sizeof(reason));
 
+    if (status == 0)
+        status = door_plan_new(&plan, config, &snapshot->credentials, &arguments->app, reason,
+                               sizeof(reason));
+    door_plan_free(plan);
     if (status == 0 && profiles_lose(&none, &snapshot->credentials, reason, sizeof(reason)))
         fprintf(stderr, "%s: warning: %s\n", arguments->check, reason);
     if (status)

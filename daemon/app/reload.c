@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "app/door_plan.h"
 #include "app/profiles.h"
 #include "app/settings.h"
 #include "app/systemd.h"
@@ -24,6 +25,7 @@ struct reload {
     struct rpc_shared *shared;
     const struct app_options *options;
     struct config **config;
+    struct doors *doors;
     void (*on_idle)(void *context);
     void *context;
     enum { RELOAD_IDLE, RELOAD_LOADING, RELOAD_SPREADING } state;
@@ -37,6 +39,7 @@ struct reload {
     /* what the worker found; its own while LOADING */
     struct config *new_config;
     struct rpc_snapshot *new_snapshot;
+    struct door_plan *new_plan;
     bool failed, restart;
     char reason[CONFIG_ERROR_SIZE];
 };
@@ -61,11 +64,15 @@ static void answer(struct reload *reload, struct list *asking, uint64_t generati
 /* A store that works is not given up for one that does not. */
 static bool loses_trust(struct reload *reload)
 {
-    if (!profiles_lose(&reload->shared->snapshot->credentials, &reload->new_snapshot->credentials,
-                       reload->reason, sizeof(reload->reason)))
-        return false;
+    return profiles_lose(&reload->shared->snapshot->credentials, &reload->new_snapshot->credentials,
+                         reload->reason, sizeof(reload->reason));
+}
+
+static void throw_away(struct reload *reload)
+{
+    reload->new_config = config_free(reload->new_config);
     reload->new_snapshot = rpc_snapshot_unref(reload->new_snapshot);
-    return true;
+    reload->new_plan = door_plan_free(reload->new_plan);
 }
 
 static void load(uv_work_t *work)
@@ -86,14 +93,16 @@ static void load(uv_work_t *work)
         reload->failed =
             settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
                               &reload->new_snapshot, reload->reason, sizeof(reload->reason)) != 0 ||
-            loses_trust(reload);
+            loses_trust(reload) ||
+            door_plan_new(&reload->new_plan, reload->new_config, &reload->new_snapshot->credentials,
+                          reload->options, reload->reason, sizeof(reload->reason)) != 0;
     else if (r < 0)
         snprintf(reload->reason, sizeof(reload->reason), "reading %s: %s", reload->options->config,
                  strerror(-r));
     else
         snprintf(reload->reason, sizeof(reload->reason), "%s", report->errors[0]);
     if (reload->failed)
-        reload->new_config = config_free(reload->new_config);
+        throw_away(reload);
     free(report);
 }
 
@@ -146,6 +155,7 @@ static void spread(struct reload *reload)
     rpc_snapshot_unref(shared->snapshot);
     shared->snapshot = reload->new_snapshot;
     reload->new_snapshot = NULL;
+    doors_commit(reload->doors);
     settings_set_log(*reload->config);
     profiles_log(&shared->snapshot->credentials);
     reload->n_out = shared->n_ios;
@@ -165,10 +175,12 @@ static void on_loaded(uv_work_t *work, int status)
 
     ASSERT_OWNER(reload->control);
     ASSERT(status == 0); /* it is never cancelled */
-    if (!reload->failed) {
+    if (!reload->failed && doors_prepare(reload->doors, &reload->new_plan, reload->reason,
+                                         sizeof(reload->reason)) == 0) {
         spread(reload);
         return;
     }
+    throw_away(reload);
     log_error("not reloaded, nothing has changed: %s", reload->reason);
     reload->restart = false;
     answer(reload, &reload->asking, 0, reload->reason);
@@ -225,7 +237,7 @@ bool reload_busy(const struct reload *reload)
 }
 
 int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shared *shared,
-               const struct app_options *options, struct config **config,
+               const struct app_options *options, struct config **config, struct doors *doors,
                void (*on_idle)(void *context), void *context)
 {
     struct reload *reload = calloc(1, sizeof(*reload));
@@ -240,6 +252,7 @@ int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shar
     reload->shared = shared;
     reload->options = options;
     reload->config = config;
+    reload->doors = doors;
     reload->on_idle = on_idle;
     reload->context = context;
     reload->generation = shared->snapshot->generation;

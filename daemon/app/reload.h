@@ -12,13 +12,15 @@
  * Limits:    one at a time; who asks meanwhile gets one more after it.
  */
 #include "app/app.h"
+#include "app/doors.h"
 #include "rpc/io.h"
 
 struct reload;
 
 NODISCARD int reload_new(struct reload **ret_reload, struct loop *control,
                          struct rpc_shared *shared, const struct app_options *options,
-                         struct config **config, void (*on_idle)(void *context), void *context);
+                         struct config **config, struct doors *doors,
+                         void (*on_idle)(void *context), void *context);
 struct reload *reload_free(struct reload *reload); /* idle only */
 void reload_ask(struct reload *reload);            /* SIGHUP */
 /* An rpc_reload's mail on the control thread. */

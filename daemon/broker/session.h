@@ -32,6 +32,8 @@ struct session_deadlines {
 };
 #define SESSION_DEADLINES_NONE ((struct session_deadlines){-1, -1, -1, -1, -1, -1})
 
+struct route;
+
 struct session {
     uint64_t id; /* from 1, never used again */
     uid_t uid;   /* these three: of the client that began it; the others have the same uid */
@@ -50,8 +52,10 @@ struct session {
     size_t n_guests;     /* connections on their way here */
     bool durable;        /* it outlives its connections, by lease_ms */
     int64_t lease_ms;
-    struct timer lease; /* runs while it is durable, so that starting it anew cannot fail */
-    struct token token; /* durable: who has it may join */
+    struct timer lease;  /* runs while it is durable, so that starting it anew cannot fail */
+    struct token token;  /* durable: who has it may join */
+    const char *door;    /* of a passage: by which it came in; NULL: it is a client's */
+    struct route *route; /* the door's, from when the passage is over */
 };
 
 NODISCARD int session_new(struct session **ret_session, uint64_t id, struct socket_room *room);

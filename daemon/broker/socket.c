@@ -132,12 +132,16 @@ static void log_end(const struct socket *socket)
         return;
     if (end)
         (void)address_text(end, address, sizeof(address));
-    log_info("socket %u closed: session %llu uid %u pid %d %s%s%s %s port %u tls %s%s in "
+    log_info("socket %u closed: %s%ssession %llu uid %lld pid %d %s%s%s %s port %u tls %s%s in "
              "%llu out %llu ms %lld "
              "state %s%s%s",
-             socket->number, (unsigned long long)(session ? session->id : 0),
-             session ? (unsigned)session->uid : 0, session ? (int)session->pid : 0,
-             socket->hostname ? "host " : "", socket->hostname ? socket->hostname : "",
+             socket->number, session && session->door ? session->door : "",
+             session && session->door ? " " : "", (unsigned long long)(session ? session->id : 0),
+             !session                    ? 0LL
+             : session->uid == (uid_t)-1 ? -1LL
+                                         : (long long)session->uid,
+             session ? (int)session->pid : 0, socket->hostname ? "host " : "",
+             socket->hostname ? socket->hostname : "",
              socket->hostname ? " address"
              : serves         ? "serving"
                               : "accepted from",

@@ -134,6 +134,12 @@ static int check_use(const struct credentials_identity *identity, const struct c
     return r || !use->server_name ? r : check_host(identity, use->server_name, use->port);
 }
 
+int credentials_grant(const struct credentials *credentials, const char *name,
+                      const struct credentials_use *use, struct identity **ret_identity)
+{
+    return credentials_use(credentials, name, NULL, use, ret_identity);
+}
+
 int credentials_use(const struct credentials *credentials, const char *name,
                     const struct credentials_user *user, const struct credentials_use *use,
                     struct identity **ret_identity)
@@ -142,7 +148,7 @@ int credentials_use(const struct credentials *credentials, const char *name,
         const struct credentials_identity *each = &credentials->identities[i];
         if (strcmp(identity_name(each->identity), name) != 0)
             continue;
-        int r = is_listed(each, user) ? check_use(each, use) : CREDENTIALS_E_USER;
+        int r = !user || is_listed(each, user) ? check_use(each, use) : CREDENTIALS_E_USER;
         if (r == 0)
             *ret_identity = each->identity;
         return r;

@@ -79,3 +79,6 @@ struct credentials_use {
 NODISCARD int credentials_use(const struct credentials *credentials, const char *identity,
                               const struct credentials_user *user,
                               const struct credentials_use *use, struct identity **ret_identity);
+/* The same for whoever the configuration lets use it otherwise: no user is asked for. */
+NODISCARD int credentials_grant(const struct credentials *credentials, const char *identity,
+                                const struct credentials_use *use, struct identity **ret_identity);

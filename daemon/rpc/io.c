@@ -7,6 +7,7 @@
 
 #include "rpc/client.h"
 #include "rpc/offers.h"
+#include "rpc/passage.h"
 #include "rpc/sessions.h"
 #include "util/log.h"
 
@@ -77,6 +78,7 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
     io->index = index;
     list_init(&io->clients);
     list_init(&io->dirty);
+    list_init(&io->passages);
     loop_on_iteration(io->loop, on_iteration, io);
     if (!io->room.scratch) {
         io_free(io);
@@ -105,7 +107,7 @@ struct io *io_free(struct io *io)
 {
     if (!io)
         return NULL;
-    ASSERT(list_empty(&io->clients));
+    ASSERT(list_empty(&io->clients) && list_empty(&io->passages));
     map_deinit(&io->sessions);
     map_deinit(&io->offers);
     loop_free(io->loop);
@@ -157,6 +159,7 @@ static void cut_all(struct io *io)
     timers_stop(&io->loop->timers, &io->drain_timer);
     list_for_each_safe (link, &io->clients)
         client_cut(container_of(link, struct client, link));
+    passages_cut(io);
     sessions_cut(io);
     io_check_drained(io);
 }
@@ -171,7 +174,7 @@ static void on_drain_timer(struct timer *timer)
 void io_check_drained(struct io *io)
 {
     if (io->state == IO_RUNNING || io->state == IO_DRAINED || !list_empty(&io->clients) ||
-        io->n_away > 0 || io->n_lingering > 0)
+        !list_empty(&io->passages) || io->n_away > 0 || io->n_lingering > 0)
         return;
     io->state = IO_DRAINED;
     timers_stop(&io->loop->timers, &io->drain_timer);
@@ -193,6 +196,7 @@ static void on_drain(struct mail *mail)
     }
     list_for_each_safe (link, &io->clients)
         client_drain(container_of(link, struct client, link));
+    passages_drain(io);
     io_check_drained(io);
 }
 

@@ -15,7 +15,7 @@ enum io_state {
     IO_RUNNING,
     IO_DRAINING, /* running requests are finished, no new connects */
     IO_CLOSING,  /* everything ends now */
-    IO_DRAINED,  /* no client left; `drained` was posted */
+    IO_DRAINED,  /* no client and no passage left; `drained` was posted */
 };
 
 struct io {
@@ -26,9 +26,10 @@ struct io {
     size_t index;
     enum io_state state;
     struct list clients;
-    struct list dirty;   /* clients with answers to flush at the end of this iteration */
-    struct map sessions; /* by id: rpc/sessions.h */
-    struct map offers;   /* by id: rpc/offers.h */
+    struct list passages; /* rpc/passage.h */
+    struct list dirty;    /* clients with answers to flush at the end of this iteration */
+    struct map sessions;  /* by id: rpc/sessions.h */
+    struct map offers;    /* by id: rpc/offers.h */
     uint64_t n_offers_made;
     size_t n_lingering; /* sessions that have ended but for attached sockets */
     size_t n_away; /* messages of ours that visit other io threads: nobody stops before they are

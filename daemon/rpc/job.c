@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "broker/stats.h"
-
 static void free_when_idle(struct job *job)
 {
-    if (job->request || job->out_lookup || job->out_dial)
+    if (job->request || flight_is_out(&job->flight))
         return;
     dial_free(job->dial);
     free(job);
@@ -17,13 +15,34 @@ static void withdraw_job(struct request *request, struct fault *fault)
 {
     struct job *job = request->op.job;
 
-    if (job->out_lookup)
-        lookup_abandon(job->out_lookup);
-    if (job->out_dial)
-        dial_cancel(job->out_dial);
+    flight_recall(&job->flight);
     if (job->on_withdraw)
         job->on_withdraw(request, fault);
     job_done(request);
+}
+
+static void on_lookup(struct flight *flight, struct lookup *lookup)
+{
+    struct job *job = container_of(flight, struct job, flight);
+
+    if (job->request) {
+        job->on_lookup(job->request, lookup);
+        return;
+    }
+    lookup_free(lookup);
+    free_when_idle(job);
+}
+
+static void on_dial(struct flight *flight, struct dial *dial)
+{
+    struct job *job = container_of(flight, struct job, flight);
+
+    if (job->request) {
+        job->on_dial(job->request, dial);
+        return;
+    }
+    dial_free(dial);
+    free_when_idle(job);
 }
 
 int job_new(struct request *request)
@@ -32,8 +51,10 @@ int job_new(struct request *request)
     if (!job)
         return -ENOMEM;
     job->request = request;
-    job->loop = request->client->io->loop;
-    job->shared = request->client->io->shared;
+    job->flight = (struct flight){.loop = request->client->io->loop,
+                                  .shared = request->client->io->shared,
+                                  .on_lookup = on_lookup,
+                                  .on_dial = on_dial};
     request->op.job = job;
     request->withdraw = withdraw_job;
     return 0;
@@ -48,71 +69,12 @@ void job_done(struct request *request)
     free_when_idle(job);
 }
 
-static void count_lookup(const struct lookup *lookup)
-{
-    (void)stats_sub(lookups_running, 1);
-    if (lookup->source == LOOKUP_SHARED)
-        stats_count(lookups_shared);
-    if (lookup->source == LOOKUP_CACHED)
-        stats_count(lookups_cached);
-    if (lookup->source == LOOKUP_CACHED && lookup->gai)
-        stats_count(lookups_cached_negative);
-}
-
-static void on_lookup_back(struct mail *mail)
-{
-    struct lookup *lookup = container_of(mail, struct lookup, done);
-    struct job *job = lookup->context;
-
-    ASSERT_OWNER(job->loop);
-    job->out_lookup = NULL;
-    count_lookup(lookup);
-    if (job->request) {
-        job->on_lookup(job->request, lookup);
-        return;
-    }
-    lookup_free(lookup);
-    free_when_idle(job);
-}
-
 int job_lookup(struct job *job, struct lookup **lookup)
 {
-    struct lookup *out = *lookup;
-
-    ASSERT_OWNER(job->loop);
-    out->done.deliver = on_lookup_back;
-    out->context = job;
-    out->reply_to = job->loop;
-    if (resolver_post(job->shared->resolver, lookup))
-        return JOB_E_LOOKUPS_FULL;
-    job->out_lookup = out;
-    stats_count(lookups);
-    stats_count(lookups_running);
-    return 0;
-}
-
-static void on_dial_back(struct mail *mail)
-{
-    struct dial *dial = container_of(mail, struct dial, done);
-    struct job *job = dial->context;
-
-    ASSERT_OWNER(job->loop);
-    job->out_dial = NULL;
-    if (job->request) {
-        job->on_dial(job->request, dial);
-        return;
-    }
-    dial_free(dial);
-    free_when_idle(job);
+    return flight_lookup(&job->flight, lookup);
 }
 
 void job_dial(struct job *job)
 {
-    ASSERT_OWNER(job->loop);
-    struct dial *out = job->dial;
-    out->done.deliver = on_dial_back;
-    out->context = job;
-    out->reply_to = job->loop;
-    job->out_dial = out;
-    dialer_post(job->shared->dialers, &job->dial);
+    flight_dial(&job->flight, &job->dial);
 }

@@ -5,20 +5,14 @@
  *
  * Threads:   the request's io thread only. What travels is the struct lookup or struct dial, never
  * the job. Ownership: a job frees itself when the last thing it has sent out has come back and
- * nobody waits for it. Errors:    -ENOMEM from job_new(); JOB_E_LOOKUPS_FULL.
+ * nobody waits for it. Errors:    -ENOMEM from job_new(); FLIGHT_E_LOOKUPS_FULL.
  */
-#include "net/dial.h"
-#include "net/resolver.h"
+#include "rpc/flight.h"
 #include "rpc/request.h"
-
-enum { JOB_E_LOOKUPS_FULL = 1 };
 
 struct job {
     struct request *request; /* NULL: nobody waits any more */
-    struct loop *loop;
-    struct rpc_shared *shared;
-    struct lookup *out_lookup; /* on its way; ours again when it is back */
-    struct dial *out_dial;
+    struct flight flight;
     struct dial *dial; /* prepared, not sent yet */
     /* The request was not withdrawn meanwhile. They own what they get and must answer or go on. */
     void (*on_lookup)(struct request *request, struct lookup *lookup);

@@ -100,7 +100,7 @@ static void on_dial(struct request *request, struct dial *dial)
         drop_socket(request);
         fail_handshake(request, &fault);
     } else {
-        stats_count(handshakes_ok);
+        secure_count(socket_tls(request->socket), true);
         job_done(request);
         answer_accept(request, request->socket);
     }
@@ -134,8 +134,8 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
     struct job *job = request->op.job;
     struct fault fault;
 
-    if (job->out_dial)
-        dial_cancel(job->out_dial);
+    if (job->flight.dial)
+        dial_cancel(job->flight.dial);
     fault_outcome(&fault, outcome, request->socket, request_name(request));
     request->socket = NULL;
     fail_handshake(request, &fault);

@@ -15,10 +15,6 @@
 #include "rpc/secure.h"
 #include "util/log.h"
 
-/* The dial thread keeps the deadline to the millisecond and tells what it was doing; should it be
- * too busy for that, the client is answered from here so much later. */
-enum { DEADLINE_BACKSTOP_MS = 2000 };
-
 struct target {
     char host[256];         /* without brackets */
     struct address literal; /* n_bytes 0: a name */
@@ -255,11 +251,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     if (tls) {
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
-        stats_count(handshakes_ok);
-        if (tls->resumed)
-            stats_count(handshakes_resumed);
-        if (!tls->verified)
-            stats_count(tls_unverified);
+        secure_count(tls, false);
     }
     struct explain *explain = dial->explain ? explain_new(dial) : NULL;
     if (explain)
@@ -306,7 +298,7 @@ static void on_deadline(struct request *request)
 {
     struct fault fault;
     char what[384];
-    bool lookup = request->op.job->out_lookup;
+    bool lookup = request->op.job->flight.lookup;
 
     describe(request, what, sizeof(what));
     fault_set(&fault, WIRE_ETIMEDOUT, "%s: the deadline passed %s", what,
@@ -326,7 +318,7 @@ static void start_dial(struct request *request)
     struct job *job = request->op.job;
     int64_t remain_ms = (job->dial->deadline_us - loop_clock_us()) / 1000;
 
-    if (!request_deadline(request, (remain_ms > 0 ? remain_ms : 0) + DEADLINE_BACKSTOP_MS))
+    if (!request_deadline(request, (remain_ms > 0 ? remain_ms : 0) + FLIGHT_BACKSTOP_MS))
         return;
     job_dial(job);
 }

@@ -62,14 +62,10 @@ static void on_dial(struct request *request, struct dial *dial)
     struct explain *explain = dial->explain ? explain_new(dial) : NULL;
     if (explain)
         explain_tls(explain, &dial->error, &result.tls);
-    stats_count(handshakes_ok);
-    if (tls->resumed)
-        stats_count(handshakes_resumed);
-    if (!tls->verified && !dial->server) {
-        stats_count(tls_unverified);
+    secure_count(tls, dial->server);
+    if (!tls->verified && !dial->server)
         log_warning("socket %u: the peer's certificate was not verified (verify: false)",
                     socket->number);
-    }
     log_info("socket %u is secure: session %llu tls %s", socket->number,
              (unsigned long long)socket->session->id, tls->version);
     job_done(request);
@@ -109,8 +105,8 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
     struct job *job = request->op.job;
     struct fault fault;
 
-    if (job->out_dial)
-        dial_cancel(job->out_dial);
+    if (job->flight.dial)
+        dial_cancel(job->flight.dial);
     fault_outcome(&fault, outcome, request->socket, request_name(request));
     fail_handshake(request, &fault);
 }

@@ -12,6 +12,7 @@ struct row {
     struct proto_socket_row row; /* its strings point into this struct, set at the very end */
     struct label owner;
     char hostname[256];
+    char door[80];
     char remote[ADDRESS_TEXT_MAX], local[ADDRESS_TEXT_MAX];
 };
 
@@ -55,7 +56,9 @@ static struct row *add_socket(struct rows *rows, const struct socket *socket, in
         .socket = socket->number,
         .state = session ? socket_state_text(socket) : "offered",
         .session = session ? (int64_t)session->id : 0,
-        .uid = session ? session->uid : 0,
+        .uid = !session                    ? 0
+               : session->uid == (uid_t)-1 ? -1
+                                           : (int64_t)session->uid,
         .pid = session ? session->pid : 0,
         .has_hostname = socket->hostname != NULL,
         .has_remote_address = remote != NULL,
@@ -70,6 +73,10 @@ static struct row *add_socket(struct rows *rows, const struct socket *socket, in
         .bytes_out = (int64_t)socket->bytes_out,
         .age_ms = (now_us - socket->born_us) / 1000,
     };
+    if (session && session->door) {
+        row->row.has_door = true;
+        snprintf(row->door, sizeof(row->door), "%s", session->door);
+    }
     if (remote)
         (void)address_text(remote, row->remote, sizeof(row->remote));
     if (local)
@@ -124,6 +131,7 @@ int rows_items(struct rows *rows, struct proto_socket_row **ret_items)
     for (size_t i = 0; i < rows->n; i++) {
         struct row *row = &rows->rows[i];
         row->row.hostname = row->hostname;
+        row->row.door = row->door;
         row->row.remote_address = row->remote;
         row->row.local_address = row->local;
         row->row.has_owner = label_to(&row->owner, &row->row.owner);

@@ -3,12 +3,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/stats.h"
+
 static bool fail_param(struct request *request, const char *param, const char *expected)
 {
     struct fault fault;
     fault_param(&fault, request_name(request), param, expected);
     request_fail(request, &fault);
     return false;
+}
+
+void secure_count(const struct tls_facts *tls, bool server)
+{
+    stats_count(handshakes_ok);
+    if (tls->resumed)
+        stats_count(handshakes_resumed);
+    if (!tls->verified && !server)
+        stats_count(tls_unverified);
 }
 
 bool secure_unnamed(struct request *request, bool has_profile, bool has_identity)

@@ -8,6 +8,9 @@
 #include "rpc/credentials.h"
 #include "rpc/request.h"
 
+/* Count a handshake that is done. server: we were; a client need not show a certificate. */
+void secure_count(const struct tls_facts *tls, bool server);
+
 /* Without TLS a profile or an identity would be passed over: whoever names one expects more. */
 NODISCARD bool secure_unnamed(struct request *request, bool has_profile, bool has_identity);
 /* A member `profile` as dial->trust. */

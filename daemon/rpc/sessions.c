@@ -2,6 +2,7 @@
 
 #include "broker/socket_attach.h"
 #include "broker/stats.h"
+#include "rpc/route.h"
 #include "util/log.h"
 
 /* While a durable session has connections its timer only keeps its place among the timers. */
@@ -15,9 +16,11 @@ static struct io *io_of(const struct session *session)
 static void forget(struct session *session)
 {
     void *removed = map_remove(&io_of(session)->sessions, session->id);
+    struct route *route = session->route;
 
     ASSERT(removed == session);
     session_end(session);
+    route_leave(route);
 }
 
 /* Attached sockets outlive it: who has their descriptors need not be the client. */
@@ -35,6 +38,18 @@ static void end(struct session *session)
         }
     }
     forget(session);
+}
+
+void sessions_linger(struct session *session, struct route **route)
+{
+    struct io *io = io_of(session);
+
+    ASSERT_OWNER(io->loop);
+    ASSERT(session->sockets.n_used > 0 && list_empty(&session->members));
+    session->route = *route;
+    *route = NULL;
+    session->lingering = true;
+    io->n_lingering++;
 }
 
 void sessions_lingered(struct session *session)

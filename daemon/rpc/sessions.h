@@ -33,6 +33,9 @@ struct session *sessions_find(const struct io *io, const struct token *token, ui
 /* Take the limits of the io thread's snapshot. */
 void sessions_follow(struct session *session);
 
+/* A session without connections is there for its attached socket from now on; it takes what the
+ * passage has of the route. */
+void sessions_linger(struct session *session, struct route **route);
 /* A lingering session has lost its last socket; see socket_attach.h. */
 void sessions_lingered(struct session *session);
 /* End the lingering ones now. */

@@ -432,3 +432,63 @@ TEST(named, a_value_as_long_as_a_line_is_written_into_one)
     free(first);
     done();
 }
+
+/* ---- tunnels ---- */
+
+static bool wrong(const char *text, const char *error)
+{
+    CHECK_INT(parse(text), 0);
+    CHECK_INT(config_check(config, "x.conf", &report), CONFIG_E_INVALID);
+    bool same = report.n_errors == 1 && strcmp(report.errors[0], error) == 0;
+    if (!same)
+        fprintf(stderr, "\"%s\", not \"%s\"\n", report.errors[0], error);
+    return same;
+}
+
+#define DB "listen = /a\nconnect = db:5432\n"
+
+TEST(named, tunnels)
+{
+    CHECK_INT(
+        parse("[tunnel \"db\"]\n" DB "[tunnel \"all\"]\nlisten = [::1]:5432\n"
+              "connect = [::1]:postgresql\nsecure = yes\nverify = no\nserver_name = x.example\n"
+              "profile = p\nidentity = i\nalpn = a, b\ntimeout = 5s\nmode = 0600\n"
+              "[tls \"p\"]\n[identity \"i\"]\ncertificate = /x\n"),
+        0);
+    const struct config_tunnel *tunnel = config_tunnel(config, "db");
+    CHECK(tunnel != NULL);
+    CHECK(tunnel->secure && tunnel->verify);
+    CHECK_INT(tunnel->mode, 0660);
+    CHECK_INT(tunnel->timeout, 0);
+    CHECK_STRING(tunnel->group, "");
+    tunnel = config_tunnel(config, "all");
+    CHECK(tunnel != NULL);
+    CHECK(!tunnel->verify);
+    CHECK_INT(tunnel->timeout, 5000);
+    check_list(&tunnel->alpn, 2, "a", "b");
+    CHECK_INT(config_check(config, "x.conf", &report), 0);
+    done();
+}
+
+TEST(named, tunnels_that_lead_nowhere)
+{
+    CHECK(refused("[tunnel \"a\"]\nlisten = 0.0.0.0:80\n",
+                  "x.conf:2: tunnel \"a\".listen: \"0.0.0.0:80\" is neither an absolute path nor a "
+                  "port of a loopback address; nobody outside this host may come in here; expected "
+                  "an absolute path of at most 107 bytes, 127.0.0.1:PORT or [::1]:PORT"));
+    CHECK(wrong("[tls]\n[tunnel \"a\"]\n" DB "profile = p\n",
+                "x.conf:2: [tunnel \"a\"] has profile = p, but there is no [tls \"p\"]"));
+    CHECK(wrong("[tunnel \"a\"]\n" DB "profile = default\nidentity = i\n",
+                "x.conf:1: [tunnel \"a\"] has identity = i, but there is no [identity \"i\"]"));
+    CHECK(wrong("[tunnel \"a\"]\n" DB "secure = no\nserver_name = x\n",
+                "x.conf:1: [tunnel \"a\"] has secure = no, and a profile, identity, server_name or "
+                "alpn, which only TLS has a use for"));
+    CHECK(wrong("[tunnel \"a\"]\n" DB "\n[tunnel \"b\"]\n" DB,
+                "x.conf:5: [tunnel \"b\"] listens on /a, and so does [tunnel \"a\"]"));
+    CHECK(wrong("[socks]\nsocket = /a\n[tunnel \"a\"]\n" DB,
+                "x.conf:3: [tunnel \"a\"] listens on /a, and so does [socks]"));
+    CHECK(wrong("[tunnel \"a\"]\nlisten = /a\n",
+                "x.conf:1: [tunnel \"a\"] has no connect; expected HOST:PORT, with an IPv6 address "
+                "in brackets; PORT may be the name of a service"));
+    done();
+}

@@ -214,3 +214,91 @@ TEST(value, files)
     longer[5 + 255] = 0;
     CHECK(config_check_file(longer) == NULL);
 }
+
+TEST(value, doors)
+{
+    struct config_door door = {.v6 = true, .port = 7};
+    char path[CONFIG_MAX_SOCKET + 2];
+
+    CHECK(config_read_door("/run/tcpbroker/a.sock", &door) == NULL);
+    CHECK_INT(door.port, 0);
+    CHECK(config_read_door("127.0.0.1:5432", &door) == NULL);
+    CHECK_INT(door.port, 5432);
+    CHECK(!door.v6);
+    CHECK(config_read_door("[::1]:65535", &door) == NULL);
+    CHECK_INT(door.port, 65535);
+    CHECK(door.v6);
+    memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[CONFIG_MAX_SOCKET + 1] = 0;
+    CHECK(config_read_door(path, &door) != NULL);
+    path[CONFIG_MAX_SOCKET] = 0;
+    CHECK(config_read_door(path, &door) == NULL);
+}
+
+/* nobody from outside comes in, whatever is written */
+TEST(value, doors_that_are_none)
+{
+    static const char *const bad[] = {
+        "",
+        "a.sock",
+        "0.0.0.0:80",
+        "*:80",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:x",
+        "127.0.0.10:80",
+        "127.0.0.2:1",
+        "[::]:80",
+        "::1:80",
+        "[::1]",
+        "[::1]:",
+        "localhost:80",
+        "192.0.2.1:80",
+        ":80",
+        "80",
+        "127.0.0.1:80 ",
+    };
+    struct config_door door = {.port = 7};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK(config_read_door(bad[i], &door) != NULL);
+    CHECK_INT(door.port, 7);
+}
+
+static void check_target(const char *text, const char *host, const char *service, uint16_t port)
+{
+    struct config_target target;
+    CHECK(config_read_target(text, &target) == NULL);
+    CHECK_STRING(target.host, host);
+    CHECK_STRING(target.service, service);
+    CHECK_INT(target.port, port);
+}
+
+TEST(value, targets)
+{
+    check_target("db.Example.COM:5432", "db.example.com", "5432", 5432);
+    check_target("db:postgresql", "db", "postgresql", 0);
+    check_target("192.0.2.1:443", "192.0.2.1", "443", 443);
+    check_target("[2001:DB8::1]:443", "2001:db8::1", "443", 443);
+    check_target("a:x11-1", "a", "x11-1", 0);
+}
+
+TEST(value, targets_that_are_none)
+{
+    static const char *const bad[] = {
+        "",       "db",      "db:",      ":80",      "db:0",          "db:65536", "db:80:90",
+        "::1:80", "[::1]",   "[::1]80",  "[::1]:",   "*.example:443", "*:443",    "a b:80",
+        "db:a b", "[db]:80", "db..x:80", "1.2.3:80", "db:80/tcp",     "/x:80",    "[::1:80",
+    };
+    struct config_target target = {.port = 7};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK(config_read_target(bad[i], &target) != NULL);
+    CHECK_INT(target.port, 7);
+    CHECK(config_check_host("db.example") == NULL);
+    CHECK(config_check_host("2001:db8::1") == NULL);
+    CHECK(config_check_host("db.example:80") != NULL);
+    CHECK(config_check_host("*.example") != NULL);
+    CHECK(config_check_host("[::1]") != NULL);
+}

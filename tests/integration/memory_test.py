@@ -6,6 +6,7 @@ TCPBROKER_FULL=1 lets each single allocation fail; otherwise a sample is taken, 
 import glob
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -76,9 +77,12 @@ class Memory(unittest.TestCase):
                                     "--set", "log.level=debug", "--set", "tls.system_store=no",
                                     "--set", "tls.cacerts=" + certificates().cacerts, "--set", "connect.timeout=500ms",
                                     "--set", 'identity "server".certificate=' + self.chain, "--set", f'identity "server".key={self.key}',
-                                    "--set", f'identity "server".users={os.getuid()}'],
+                                    "--set", f'identity "server".users={os.getuid()}', *self.more_options()],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return process, path, log
+
+    def more_options(self):
+        return []
 
     def requests(self):
         """A generator that is sent the result of each request, {} when it has none."""
@@ -191,7 +195,7 @@ class Memory(unittest.TestCase):
         end = time.monotonic() + LIMIT
         while process.poll() is None and time.monotonic() < end:
             with open(log.name, "rb") as file:
-                if b" listens on " in file.read():
+                if re.search(rb" tcpbrokerd \S+ listens on ", file.read()):
                     return True
             time.sleep(0.002)
         return False
@@ -239,7 +243,8 @@ class Memory(unittest.TestCase):
         path = os.path.join(self.folder.name, "named.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write("""[tls "a"]\ncacerts = /a\nalpn = h2 http/1.1\ncrl = /x\n[tls "b"]\nciphers = DEFAULT
-[identity "c"]\ncertificate = cred:c\nusers = alice 1001\ndestinations = *.example.com:443\n[tls]\nciphers = HIGH\n""")
+[identity "c"]\ncertificate = cred:c\nusers = alice 1001\ndestinations = *.example.com:443\n[tls]\nciphers = HIGH
+[tunnel "d"]\nlisten = /x\nconnect = h:1\nsecure = no\n[socks]\nsocket = /s\n""")
         failed = 0
         for at in range(1, 1000):
             done = subprocess.run([harness.daemon_path(), "--check-config", path], capture_output=True, text=True, timeout=LIMIT,
@@ -292,6 +297,58 @@ class Memory(unittest.TestCase):
                 self.assertNotIn("ignored", done.stderr)
                 self.assertNotIn("skipped", done.stderr)
         self.assertGreater(outcomes[0], outcomes[1])
+
+
+class Doors(Memory):
+    """The same with programs that come in by tunnels and SOCKS: each is served, or its connection is closed."""
+
+    test_each_fails_once_while_the_configuration_is_read = None
+
+    def more_options(self):
+        options = []
+        for name, option in (("t", f"connect=127.0.0.1:{self.echo.port}"), ("t", "secure=no"), ("n", f"connect=localhost:{self.echo.port}"),
+                             ("n", "identity=server"), ("n", "timeout=300ms"), ("r", "connect=127.0.0.1:9"), ("r", "secure=no")):
+            options += ["--set", f'tunnel "{name}".{option}', "--set", f'tunnel "{name}".listen={self.folder.name}/{name}']
+        return [*options, "--set", f"socks.socket={self.folder.name}/s", "--set", "socks.handshake_timeout=5s"]
+
+    def enter(self, name, *parts):
+        """What came back after each part."""
+        got = []
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(LIMIT)
+            try:
+                sock.connect(os.path.join(self.folder.name, name))
+                for part in parts:
+                    sock.sendall(part)
+                    got.append(sock.recv(100))
+            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+                pass
+        return got
+
+    def talk(self, path):
+        port = self.echo.port.to_bytes(2, "big")
+        failed = self.enter("t", b"hello") != [b"hello"]
+        failed += self.enter("n", b"hello") not in ([], [b""])
+        self.assertIn(self.enter("r", b"hello"), ([], [b""]))
+        for request in (b"\5\1\0\1\x7f\0\0\1" + port, b"\5\1\0\3\x09localhost" + port):
+            got = self.enter("s", b"\5\1\0", request, b"hello")
+            failed += len(got) != 3 or got[0] != b"\5\0" or got[1][1:2] != b"\0" or got[2] != b"hello"
+        self.enter("s", b"\5\1\0", b"\5\1\0\1\x7f\0\0\1\0\x09")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(LIMIT)
+            sock.connect(path)
+            try:
+                sock.sendall(b'{"jsonrpc":"2.0","id":1,"method":"Broker.Reload"}\n{"jsonrpc":"2.0","id":2,"method":"Broker.List"}\n')
+                file = sock.makefile("rb")
+                lines = file.readline(), file.readline()
+                failed += any(b'"error"' in line or not line for line in lines)
+            except (BrokenPipeError, ConnectionResetError):
+                failed += 1
+        # whatever has failed, the next one is served, or the one after that when it was this one's turn
+        if self.enter("t", b"again") != [b"again"]:
+            failed += 1
+            self.assertEqual(self.enter("t", b"again"), [b"again"])
+        return failed
 
 
 if __name__ == "__main__":

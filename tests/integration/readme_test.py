@@ -105,6 +105,17 @@ class Examples(TestCase):
                 self.assertTrue(output.startswith("hello\n"), output)
         self.assertEqual((self.tls.handshakes, self.plain.accepted), (1, 2))
 
+    def test_doors(self):
+        if not shutil.which("nc"):
+            self.skipTest("nc is missing: install netcat-openbsd")
+        (config, _), = examples("config")
+        (text, expected), = examples("doors")
+        there = [part.replace("/run/tcpbroker/doors", self.folder) for part in (config, text)]
+        with Daemon("--cacerts", certificates().cacerts, config=there[0] + "[stop]\ndrain_timeout = 1s\n"):
+            self.assertEqual(self.run_command("sh", "-e", "-u", text=there[1]), expected)
+            self.assertTrue(os.path.exists(os.path.join(self.folder, "socks.sock")))
+        self.assertEqual(self.tls.handshakes, 1)
+
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]
         part = README.split("## What works", 1)[1].split("\n## ", 1)[0]

@@ -8,6 +8,7 @@ container that has this folder laid over the root (tests/support/systemd-lab) an
 systemd-nspawn; without them it is skipped.
 """
 import functools
+import grp
 import json
 import os
 import pathlib
@@ -256,6 +257,43 @@ class SystemdTest(unittest.TestCase):
             with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8") as file:
                 nices.add(int(file.read().rpartition(")")[2].split()[16]))
         self.assertEqual(nices, {0, 5}, "the dial threads, and only they, run at a lower priority")
+
+    @in_container
+    def test_doors(self):
+        """Tunnels in the folder that the service has for them, each for its group."""
+        subprocess.run(["groupadd", "database"], check=True)
+        subprocess.run(["useradd", "--groups", "database", "reader"], check=True)
+        subprocess.run(["useradd", "stranger"], check=True)
+        dropin = pathlib.Path("/etc/systemd/system/tcpbroker.service.d/groups.conf")
+        dropin.parent.mkdir(parents=True)
+        dropin.write_text("[Service]\nSupplementaryGroups=database\n", encoding="ascii")
+        systemctl("daemon-reload")
+        door = "/run/tcpbroker/doors/echo.sock"
+        config = re.search(r"--config (\S+)", show("ExecStart"))[1]
+        program = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'hello'); "
+                   "s.shutdown(1); print(s.makefile().read())")
+        with Listener() as listener:
+            tunnel = f"[tunnel \"echo\"]\nlisten = {door}\nconnect = localhost:{listener.port}\nsecure = no\n"
+            pathlib.Path(config).write_text(tunnel + "group = database\n", encoding="ascii")
+            self.start()
+            entry = os.stat(door)
+            self.assertEqual((stat.S_IMODE(entry.st_mode), entry.st_uid, entry.st_gid),
+                             (0o660, pwd.getpwnam("tcpbroker").pw_uid, grp.getgrnam("database").gr_gid))
+            for user, wanted in (("reader", "hello\n"), ("stranger", "")):
+                of = pwd.getpwnam(user)
+                run = subprocess.run([sys.executable, "-c", program, door], capture_output=True, text=True, cwd="/", user=of.pw_uid,
+                                     group=of.pw_gid, extra_groups=os.getgrouplist(user, of.pw_gid))
+                self.assertEqual(run.stdout, wanted, run.stderr + journal())
+            pathlib.Path(config).write_text(tunnel, encoding="ascii")
+            systemctl("reload", "tcpbroker.service")
+            self.assertEqual(os.stat(door).st_gid, grp.getgrnam("tcpbroker").gr_gid)
+            # what is wrong is told by the reload, and changes nothing
+            pathlib.Path(config).write_text(tunnel + "group = no-such-group\n", encoding="ascii")
+            self.assertNotEqual(subprocess.run(["systemctl", "reload", "tcpbroker.service"], capture_output=True).returncode, 0)
+            self.assertTrue(os.path.exists(door))
+        systemctl("stop", "tcpbroker.service")
+        self.assertFalse(os.path.exists("/run/tcpbroker/doors"))
+        self.assertTrue(os.path.exists(SOCKET))
 
     @in_container
     def test_starts_without_a_configuration_file(self):

@@ -1,10 +1,12 @@
-"""Servers that are programs of their own: OpenSSL's behind a plain-text dialogue, a mail server, PostgreSQL.
+"""Servers that are programs of their own: OpenSSL's behind a plain-text dialogue, a mail server, PostgreSQL, Redis.
 
 TlsEcho      `openssl s_server -rev`: sends every line back reversed.
 MailFront    speaks SMTP or IMAP in plain text until the client has asked for STARTTLS, then passes all bytes on to a TlsEcho
              (s_server itself knows no such dialogue, s_client only).
 MailServer   aiosmtpd, an SMTP server with STARTTLS; a message that it takes stands on its standard output.
 PostgreSQL   a cluster in a temporary folder with ssl=on; it runs as an unprivileged user.
+Redis        with TLS only, and nothing kept on disk.
+TlsFront     stunnel: takes TLS and passes the bytes on to a port of this host.
 """
 import glob
 import os
@@ -148,11 +150,12 @@ class MailServer:
 
 
 class PostgreSQL:
-    """user: of the database; everybody may log in, with TLS only."""
+    """user: of the database; everybody may log in, with TLS only, or as well without it (plain)."""
 
     user = "tester"
 
-    def __init__(self):
+    def __init__(self, plain=False):
+        self.kind = "host" if plain else "hostssl"
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb")) or [shutil.which("initdb")]
         if not found[-1]:
             raise unittest.SkipTest("PostgreSQL's server is not installed; apt-get install postgresql would make this run")
@@ -193,7 +196,7 @@ class PostgreSQL:
         if done.returncode:
             raise AssertionError(f"initdb: {done.stderr}")
         with open(os.path.join(data, "pg_hba.conf"), "w", encoding="ascii") as file:
-            file.write("hostssl all all 127.0.0.1/32 trust\n")
+            file.write(f"{self.kind} all all 127.0.0.1/32 trust\n")
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off",
                     "ssl": "on", "ssl_cert_file": os.path.join(self.folder, "server.crt"),
                     "ssl_key_file": os.path.join(self.folder, "server.key"),
@@ -226,3 +229,73 @@ class PostgreSQL:
             end(self.process, signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
         return False
+
+
+class Program:
+    """A program that listens on self.port; subclasses say how it is started, in self.folder."""
+
+    package = ""
+
+    def __init__(self):
+        self.port = closed_port()
+        self.process = None
+
+    def command(self):
+        """(arguments, path of the program)"""
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="tcpbroker-program-")
+        try:
+            arguments, path = self.command()
+            if not path or not os.path.exists(path):
+                raise unittest.SkipTest(f"{arguments[0]} is not installed; apt-get install {self.package} would make this run")
+            with open(os.path.join(self.folder, "log"), "wb") as log:
+                self.process = subprocess.Popen(arguments, executable=path, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                cwd=self.folder)
+            wait_until(lambda: self.process.poll() is not None or connects(self.port), 15, f"{arguments[0]} listening")
+            if self.process.poll() is not None:
+                with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as file:
+                    raise AssertionError(f"{arguments[0]} ended with {self.process.returncode}: {file.read()}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *unused):
+        if self.process:
+            end(self.process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return False
+
+
+class Redis(Program):
+    package = "redis-tools"
+
+    def __init__(self, client_certificates=False):
+        super().__init__()
+        self.client_certificates = client_certificates
+
+    def command(self):
+        chain, key = certificates().pem("good")
+        options = {"bind": "127.0.0.1", "port": "0", "tls-port": str(self.port), "tls-cert-file": chain, "tls-key-file": key,
+                   "tls-ca-cert-file": certificates().ca_file(), "tls-auth-clients": "yes" if self.client_certificates else "no",
+                   "save": "", "appendonly": "no", "dir": self.folder}
+        # the server is in the package of the tools: it is the same program, by another name
+        return ["redis-server", *(part for name, value in options.items() for part in ("--" + name, value))], "/usr/bin/redis-check-rdb"
+
+
+class TlsFront(Program):
+    package = "stunnel4"
+
+    def __init__(self, to):
+        super().__init__()
+        self.to = to
+
+    def command(self):
+        chain, key = certificates().pem("good")
+        config = os.path.join(self.folder, "stunnel.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f"foreground = yes\npid =\nsyslog = no\ndebug = err\n[front]\naccept = 127.0.0.1:{self.port}\n"
+                       f"connect = 127.0.0.1:{self.to}\ncert = {chain}\nkey = {key}\n")
+        return ["stunnel4", config], shutil.which("stunnel4")

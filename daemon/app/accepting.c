@@ -1,0 +1,82 @@
+#include "app/accepting.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/watch.h"
+#include "util/log.h"
+
+enum { ACCEPTS_MAX = 64, PAUSE_MS = 100, WARNING_MS = 1000 };
+
+bool accepting_may_warn(struct accepting *accepting, unsigned *ret_silent)
+{
+    uint64_t now_ms = loop_now_ms(accepting->loop);
+
+    if (now_ms < accepting->next_warning_ms) {
+        accepting->n_silent++;
+        return false;
+    }
+    accepting->next_warning_ms = now_ms + WARNING_MS;
+    *ret_silent = accepting->n_silent;
+    accepting->n_silent = 0;
+    return true;
+}
+
+void accepting_go(struct accepting *accepting)
+{
+    int r = watch_set(accepting->watch, WATCH_READABLE);
+    ASSERT(r == 0); /* libuv only notes the wish here */
+}
+
+static void on_pause_over(struct timer *timer)
+{
+    accepting_go(container_of(timer, struct accepting, pause));
+}
+
+/* Out of file descriptors or memory: the backlog keeps them until there are some again. */
+static void pause_accepting(struct accepting *accepting, int error)
+{
+    unsigned n_silent;
+
+    if (accepting_may_warn(accepting, &n_silent))
+        log_warning("cannot accept %s for the moment: %s", accepting->whom, strerror(error));
+    if (timers_start(&accepting->loop->timers, &accepting->pause, PAUSE_MS, on_pause_over) == 0) {
+        int r = watch_set(accepting->watch, 0);
+        ASSERT(r == 0);
+    }
+}
+
+static void on_readable(void *context, unsigned events)
+{
+    struct accepting *accepting = context;
+
+    (void)events;
+    ASSERT_OWNER(accepting->loop);
+    for (int i = 0; i < ACCEPTS_MAX; i++) {
+        int fd = accept4(accepting->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            accepting->on_accepted(accepting->context, fd);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            pause_accepting(accepting, errno);
+        return;
+    }
+}
+
+int accepting_begin(struct accepting *accepting, struct loop *loop)
+{
+    accepting->loop = loop;
+    return watch_new(&accepting->watch, loop, accepting->fd, on_readable, accepting);
+}
+
+void accepting_stop(struct accepting *accepting)
+{
+    if (!accepting->watch)
+        return;
+    timers_stop(&accepting->loop->timers, &accepting->pause);
+    accepting->watch = watch_free(accepting->watch);
+}

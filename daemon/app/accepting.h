@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * accepting: taking connections from a listening socket on a loop, some at a time. When file
+ * descriptors run out it pauses for 100 ms, and the backlog keeps who waits.
+ *
+ * Threads:   the loop's only.
+ * Ownership: the listening fd is borrowed; what was accepted is on_accepted's.
+ * Errors:    -errno.
+ */
+#include "loop/loop.h"
+
+struct watch;
+
+struct accepting {
+    int fd;
+    const char *whom; /* "clients", for the log; borrowed */
+    struct loop *loop;
+    struct watch *watch; /* NULL: not begun */
+    struct timer pause;
+    uint64_t next_warning_ms; /* not more than one warning a second */
+    unsigned n_silent;
+    void (*on_accepted)(void *context, int fd); /* close-on-exec, non-blocking */
+    void *context;
+};
+
+/* fd, whom, on_accepted and context are set. Nothing is accepted yet. */
+NODISCARD int accepting_begin(struct accepting *accepting, struct loop *loop);
+/* After that; cannot fail. */
+void accepting_go(struct accepting *accepting);
+/* Fine when it has not begun. */
+void accepting_stop(struct accepting *accepting);
+/* Whoever makes us warn must not fill the log: true when it is time for another line, *ret_silent
+ * tells how many were left out. */
+bool accepting_may_warn(struct accepting *accepting, unsigned *ret_silent);

@@ -1,0 +1,383 @@
+#include "rpc/passage_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/socket_attach.h"
+#include "broker/stats.h"
+#include "net/watch.h"
+#include "rpc/secure.h"
+#include "rpc/sessions.h"
+#include "util/log.h"
+
+/* -1: unknown */
+static long long uid_of(const struct passage *passage)
+{
+    return passage->peer.uid == (uid_t)-1 ? -1 : (long long)passage->peer.uid;
+}
+
+/* ---- the end ---- */
+
+static void free_when_idle(struct passage *passage)
+{
+    if (passage->state != PASSAGE_OVER || flight_is_out(&passage->flight))
+        return;
+    dial_free(passage->dial);
+    free(passage);
+}
+
+/* The program's connection: TCP with a reset, so that nobody takes it for an orderly end. */
+static void close_program(struct passage *passage, bool reset)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    if (passage->fd < 0)
+        return;
+    if (reset) /* ignored by Unix sockets */
+        (void)setsockopt(passage->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(passage->fd);
+    passage->fd = -1;
+}
+
+void passage_end(struct passage *passage, bool reset)
+{
+    struct io *io = passage->io;
+
+    passage->state = PASSAGE_OVER;
+    timers_stop(&io->loop->timers, &passage->deadline);
+    passage->watch = watch_free(passage->watch);
+    if (passage->socket)
+        session_socket_free(passage->session, passage->socket, false);
+    if (passage->session) {
+        passage->session->n_guests = 0;
+        sessions_release(passage->session);
+    }
+    passage->route = route_leave(passage->route);
+    /* a program that has seen its end is not counted any more */
+    close_program(passage, reset);
+    list_remove(&passage->link);
+    flight_recall(&passage->flight);
+    free_when_idle(passage);
+    io_check_drained(io);
+}
+
+/* ---- failing ---- */
+
+static enum socks5_reply reply_of(const struct fault *fault)
+{
+    if (fault->stage == STAGE_POLICY)
+        return SOCKS5_NOT_ALLOWED;
+    switch (fault->error) {
+    case WIRE_ECONNREFUSED:
+        return SOCKS5_REFUSED;
+    case WIRE_ENETUNREACH:
+    case WIRE_ENETDOWN:
+        return SOCKS5_NETWORK_UNREACHABLE;
+    case WIRE_EHOSTUNREACH:
+    case WIRE_EHOSTDOWN:
+    case WIRE_HOST_NOT_FOUND:
+    case WIRE_NO_DATA:
+    case WIRE_TRY_AGAIN:
+    case WIRE_NO_RECOVERY:
+        return SOCKS5_HOST_UNREACHABLE;
+    case WIRE_ETIMEDOUT:
+        return SOCKS5_TTL_EXPIRED;
+    default:
+        return SOCKS5_FAILURE;
+    }
+}
+
+/* What is unread would make the close a reset, which can overtake what was just sent. */
+void passage_send_last(struct passage *passage, const uint8_t *data, size_t n)
+{
+    const struct socket_room *room = &passage->io->room;
+
+    (void)send(passage->fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)shutdown(passage->fd, SHUT_WR);
+    (void)recv(passage->fd, room->scratch, room->n_scratch, MSG_DONTWAIT);
+}
+
+void passage_log_failed(const struct passage *passage, const char *message, const char *symbol)
+{
+    if (passage->route->socks)
+        stats_count(socks_failed);
+    else
+        stats_count(tunnels_failed);
+    log_info("%s failed: session %llu uid %lld pid %d: %s [%s]", passage->route->name,
+             (unsigned long long)(passage->session ? passage->session->id : 0), uid_of(passage),
+             (int)passage->peer.pid, message, symbol);
+}
+
+void passage_fail(struct passage *passage, const struct fault *fault)
+{
+    uint8_t answer[SOCKS5_ANSWER_MAX];
+
+    if (fault->stage == STAGE_TLS)
+        stats_count(handshakes_failed);
+    passage_log_failed(passage, fault->message, error_infos[fault->error].symbol);
+    if (passage->route->socks)
+        passage_send_last(passage, answer, socks5_answer(reply_of(fault), NULL, answer));
+    passage_end(passage, !passage->route->socks);
+}
+
+void passage_fail_memory(struct passage *passage)
+{
+    struct fault fault;
+    fault_set(&fault, WIRE_ENOBUFS, "out of memory");
+    passage_fail(passage, &fault);
+}
+
+static void describe(const struct passage *passage, char *text, size_t n_text)
+{
+    snprintf(text, n_text, "connecting to %s port %u", passage->host, passage->port);
+}
+
+/* ---- reached ---- */
+
+static void log_open(const struct passage *passage, const struct dial *dial)
+{
+    const struct socket *socket = passage->socket;
+    const struct tls_facts *tls = stream_tls(socket->stream);
+    char remote[ADDRESS_TEXT_MAX];
+
+    if (tls)
+        secure_count(tls, false);
+    log_info(
+        "socket %u opened: %s session %llu uid %lld pid %d host %s address %s port %u tls %s%s "
+        "ms %lld (resolve %lld connect %lld handshake %lld)",
+        socket->number, passage->route->name, (unsigned long long)passage->session->id,
+        uid_of(passage), (int)passage->peer.pid, passage->host,
+        address_text(stream_remote(socket->stream), remote, sizeof(remote)), passage->port,
+        tls ? tls->version : "no", tls && !tls->verified ? " UNVERIFIED" : "",
+        (long long)(loop_clock_us() - passage->started_us) / 1000,
+        (long long)dial->resolve_us / 1000, (long long)dial->connect_us / 1000,
+        (long long)dial->handshake_us / 1000);
+    if (tls && !tls->verified) {
+        log_warning("socket %u: the certificate of %s was not verified (%s: verify = no)",
+                    socket->number, passage->host, passage->route->name);
+    }
+}
+
+/* The socket and the program's connection belong together now, and the session is there for them.
+ */
+static void hand_on(struct passage *passage)
+{
+    uint8_t answer[SOCKS5_ANSWER_MAX];
+    int fd = passage->fd;
+
+    passage->fd = -1;
+    if (passage->route->socks) {
+        size_t n = socks5_answer(SOCKS5_SUCCEEDED, stream_local(passage->socket->stream), answer);
+        /* it has room: two bytes were sent before; nothing of the stream can be there yet */
+        if (send(fd, answer, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
+            (void)shutdown(fd, SHUT_RDWR); /* gone; the relay sees it */
+    }
+    passage->session->n_guests = 0;
+    sessions_linger(passage->session, &passage->route);
+    passage->session = NULL;
+    passage->socket = NULL;
+}
+
+static void finish(struct passage *passage, struct dial *dial)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(passage, what, sizeof(what));
+    if (dial->error.cause != NET_OK) {
+        fault_net(&fault, &dial->error, what);
+        passage_fail(passage, &fault);
+        return;
+    }
+    int r = socket_connect(passage->socket, &dial->connection);
+    if (r == 0) {
+        log_open(passage, dial);
+        /* the relay watches the program's connection itself */
+        passage->watch = watch_free(passage->watch);
+        r = socket_attach_to(passage->socket, passage->fd);
+    }
+    if (r > 0) {
+        fault_outcome(&fault, (enum socket_outcome)r, passage->socket, what);
+        passage_fail(passage, &fault);
+    } else if (r < 0) {
+        fault_errno(&fault, STAGE_BROKER, -r, what);
+        passage_fail(passage, &fault);
+    } else {
+        hand_on(passage);
+        passage_end(passage, false);
+    }
+}
+
+/* ---- reaching ---- */
+
+void passage_on_dial(struct flight *flight, struct dial *dial)
+{
+    struct passage *passage = container_of(flight, struct passage, flight);
+
+    if (passage->state == PASSAGE_REACHING)
+        finish(passage, dial);
+    else
+        free_when_idle(passage);
+    dial_free(dial);
+}
+
+void passage_on_deadline(struct timer *timer)
+{
+    struct passage *passage = container_of(timer, struct passage, deadline);
+    struct fault fault;
+    char what[384];
+    bool lookup = passage->flight.lookup;
+
+    if (passage->state == PASSAGE_ASKING) {
+        passage_log_failed(passage, "it did not say in time where to (socks.handshake_timeout)",
+                           "ETIMEDOUT");
+        passage_end(passage, true);
+        return;
+    }
+    describe(passage, what, sizeof(what));
+    fault_set(&fault, WIRE_ETIMEDOUT, "%s: the deadline passed %s", what,
+              lookup ? "while looking up the name; is the name server up?"
+                     : "while the broker was too busy to say more");
+    fault.stage = lookup ? STAGE_RESOLVE : STAGE_CONNECT;
+    passage_fail(passage, &fault);
+}
+
+/* Every destination that a door leads to passes here, its addresses known: the place for rules of
+ * who may reach what. A refusal is a fault with STAGE_POLICY. */
+static void start_dial(struct passage *passage)
+{
+    int64_t remain_ms = (passage->dial->deadline_us - loop_clock_us()) / 1000;
+
+    if (timers_start(&passage->io->loop->timers, &passage->deadline,
+                     (uint64_t)((remain_ms > 0 ? remain_ms : 0) + FLIGHT_BACKSTOP_MS),
+                     passage_on_deadline))
+        passage_fail_memory(passage);
+    else
+        flight_dial(&passage->flight, &passage->dial);
+}
+
+void passage_on_lookup(struct flight *flight, struct lookup *lookup)
+{
+    struct passage *passage = container_of(flight, struct passage, flight);
+    struct fault fault;
+    char what[384];
+
+    if (passage->state == PASSAGE_OVER) {
+        free_when_idle(passage);
+    } else if (lookup->gai) {
+        describe(passage, what, sizeof(what));
+        fault_gai(&fault, lookup->gai, lookup->sys_errno, what, lookup->host, lookup->service);
+        passage_fail(passage, &fault);
+    } else {
+        passage->dial->addresses = lookup->addresses;
+        passage->dial->n_addresses = lookup->n_addresses;
+        passage->dial->resolve_us = lookup->took_us;
+        lookup->addresses = NULL;
+        start_dial(passage);
+    }
+    lookup_free(lookup);
+}
+
+static void start_lookup(struct passage *passage, int64_t timeout_ms)
+{
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    struct fault fault;
+
+    if (!lookup || timers_start(&passage->io->loop->timers, &passage->deadline,
+                                (uint64_t)timeout_ms, passage_on_deadline)) {
+        lookup_free(lookup);
+        passage_fail_memory(passage);
+        return;
+    }
+    lookup->kind = LOOKUP_ADDRESSES;
+    lookup->family = AF_UNSPEC;
+    snprintf(lookup->host, sizeof(lookup->host), "%s", passage->host);
+    snprintf(lookup->service, sizeof(lookup->service), "%u", passage->port);
+    if (flight_lookup(&passage->flight, &lookup) == 0)
+        return;
+    lookup_free(lookup);
+    int64_t limit = (int64_t)passage->io->snapshot->settings.lookups;
+    fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", limit, "%lld look-ups are waiting",
+                (long long)limit);
+    passage_fail(passage, &fault);
+}
+
+static struct dial *prepare(const struct passage *passage, int64_t timeout_ms)
+{
+    const struct route *route = passage->route;
+    struct dial *dial = calloc(1, sizeof(*dial));
+
+    if (!dial)
+        return NULL;
+    dial->own_settings = true;
+    dial->settings = passage->io->snapshot->dial;
+    dial->family = AF_UNSPEC;
+    dial->deadline_us = loop_clock_us() + timeout_ms * 1000;
+    if (!route->secure)
+        return dial;
+    dial->secure = true;
+    dial->verify = route->verify;
+    snprintf(dial->server_name, sizeof(dial->server_name), "%s", route->server_name);
+    memcpy(dial->alpn, route->alpn, route->n_alpn);
+    dial->n_alpn = route->n_alpn;
+    dial->trust = trust_ref(route->trust);
+    dial->identity = route->identity ? identity_ref(route->identity) : NULL;
+    return dial;
+}
+
+/* A session of its own, with the number of the socket to be. false: it has failed. */
+static bool begin_session(struct passage *passage)
+{
+    static const struct label unnamed = {.kind = LABEL_UNNAMED};
+    struct fault fault;
+    char what[384];
+    int r = sessions_begin(passage->io, passage->peer.uid, passage->peer.gid, passage->peer.pid,
+                           &passage->session);
+    if (r == 0) {
+        passage->session->n_guests = 1;
+        passage->session->door = passage->route->name;
+        r = session_socket_new(passage->session, SOCKET_CONNECTING, &unnamed, passage->host,
+                               &passage->socket);
+    }
+    if (r == 0)
+        return true;
+    passage->socket = NULL;
+    describe(passage, what, sizeof(what));
+    fault_full(&fault, r, &passage->io->snapshot->settings, what);
+    passage_fail(passage, &fault);
+    return false;
+}
+
+void passage_reach(struct passage *passage)
+{
+    struct address literal;
+    int64_t timeout_ms = passage->route->timeout_ms
+                             ? passage->route->timeout_ms
+                             : passage->io->snapshot->settings.connect_timeout_ms;
+
+    passage->state = PASSAGE_REACHING;
+    if (!begin_session(passage))
+        return;
+    passage->dial = prepare(passage, timeout_ms);
+    if (!passage->dial) {
+        passage_fail_memory(passage);
+        return;
+    }
+    if (address_parse(&literal, passage->host, passage->port)) {
+        start_lookup(passage, timeout_ms);
+        return;
+    }
+    passage->dial->addresses = malloc(sizeof(literal));
+    if (!passage->dial->addresses) {
+        passage_fail_memory(passage);
+        return;
+    }
+    address_unmap(&literal); /* one form for who judges or logs it */
+    passage->dial->addresses[0] = literal;
+    passage->dial->n_addresses = 1;
+    start_dial(passage);
+}
