@@ -347,7 +347,7 @@ struct tcpb_socket_row {
     /* its number */
     int64_t socket;
     /* unbound, bound, listening; connecting, connected, securing, half_closed, peer_closed,
-     * ended, closing, failed; offered */
+     * ended, attached, closing, failed; offered */
     const char *state;
     /* the owner thread; absent: the session's unnamed thread */
     bool has_owner;
