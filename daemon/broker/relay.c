@@ -377,6 +377,7 @@ int relay_new(struct relay **ret_relay, const struct relay_setup *setup)
         return r;
     }
     relay->at.local = setup->local;
+    stream_expect_much(setup->stream);
     if (relay->up == FLOW_ENDED)
         (void)shutdown(setup->local, SHUT_RD); /* who sends all the same gets EPIPE */
     if (relay->down == FLOW_ENDING && !has_rest(&relay->to_local)) {

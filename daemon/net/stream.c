@@ -155,6 +155,13 @@ int stream_finish(struct stream *stream)
     return stream->failed ? STREAM_E_FAILED : stream->kind->finish(stream);
 }
 
+void stream_expect_much(struct stream *stream)
+{
+    ASSERT_OWNER(stream->loop);
+    if (stream->connection->tls)
+        tls_engine_expect_much(stream->connection->tls);
+}
+
 int stream_interest(struct stream *stream, unsigned ready)
 {
     ASSERT_OWNER(stream->loop);

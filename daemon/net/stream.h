@@ -102,6 +102,9 @@ NODISCARD int stream_shutdown(struct stream *stream);
  * version), then FIN. Returns 0, STREAM_E_AGAIN or STREAM_E_FAILED. */
 NODISCARD int stream_finish(struct stream *stream);
 
+/* Many bytes are to pass through: TLS reads and writes several records at a time from now on. */
+void stream_expect_much(struct stream *stream);
+
 /* What to wait for: bits of stream_ready; 0: nothing. Level-triggered; cheap when nothing changes.
  * Returns 0 or -errno. */
 NODISCARD int stream_interest(struct stream *stream, unsigned ready);

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD + SSL3_RT_HEADER_LENGTH,
+    MUCH_RECORDS = 4, /* read at a time when much is expected */
+};
+
 /* An address is only ever compared with iPAddress entries, and never sent. */
 static int set_name(struct tls_engine *engine, const struct tls_name *name)
 {
@@ -250,6 +255,12 @@ int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *r
     }
     *ret_n = filled;
     return 0;
+}
+
+void tls_engine_expect_much(struct tls_engine *engine)
+{
+    /* its buffer is given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS) */
+    SSL_set_default_read_buffer_len(engine->ssl, MUCH_RECORDS * RECORD_MAX);
 }
 
 int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
