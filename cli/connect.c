@@ -65,7 +65,8 @@ static int ask_why(const struct join *join)
 
     if (join->socket == 0 || tcpb_tcp_receive(join->broker, &params, NULL, NULL, &error) == 0)
         return EXIT_OK;
-    /* its number is gone, or we could still send; a broker that is gone leaves the worst to assume */
+    /* its number is gone, or we could still send; a broker that is gone leaves the worst to assume
+     */
     if (error.code == TCPB_E_ENOTSOCK || error.code == TCPB_E_ATTACHED)
         return EXIT_OK;
     return talk_error(join->cli, &error, NULL);

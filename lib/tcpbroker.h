@@ -232,7 +232,7 @@ enum {
     TCPB_E_PARSE_ERROR = -32700,
     /* the message is not a JSON-RPC 2.0 request */
     TCPB_E_INVALID_REQUEST = -32600,
-    /* there is no such method in this version */
+    /* there is no such method */
     TCPB_E_METHOD_NOT_FOUND = -32601,
     /* a parameter is missing, unknown, given twice or of the wrong type */
     TCPB_E_INVALID_PARAMS = -32602,
