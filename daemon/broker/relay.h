@@ -13,7 +13,8 @@
  * Ownership: relay_new/relay_free. It owns the local fd; the stream is borrowed, and whoever owns
  * it calls relay_on_ready() from its on_ready.
  * Errors:    -errno from relay_new(). How it ended is told by on_end.
- * Limits:    room->n_scratch bytes are kept for each direction at most, none while nothing waits.
+ * Limits:    room->n_scratch bytes are kept for each direction at most, and as much in records on
+ * their way out; none while nothing waits.
  */
 #include "broker/socket.h"
 

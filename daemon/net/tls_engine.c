@@ -257,27 +257,86 @@ int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *r
     return 0;
 }
 
-void tls_engine_expect_much(struct tls_engine *engine)
+void tls_engine_expect_much(struct tls_engine *engine, int fd)
 {
     /* its buffer is given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS) */
     SSL_set_default_read_buffer_len(engine->ssl, MUCH_RECORDS * RECORD_MAX);
+    /* inside a record it is too late, and without memory it goes on as before */
+    if (!engine->gather && !engine->write_blocked &&
+        tls_gather_new(&engine->gather, engine->ssl, fd) != 0)
+        engine->gather = NULL;
+}
+
+/* One record after the other (SSL_MODE_ENABLE_PARTIAL_WRITE), as far as it goes. */
+static int write_records(struct tls_engine *engine, const char *data, size_t n, size_t *ret_taken,
+                         struct net_error *ret_error)
+{
+    size_t put;
+    int r;
+
+    *ret_taken = 0;
+    do {
+        before_call();
+        r = classify(engine, SSL_write_ex(engine->ssl, data + *ret_taken, n - *ret_taken, &put),
+                     NET_STAGE_IO, ret_error);
+        if (r)
+            break;
+        *ret_taken += put;
+        if (engine->gather)
+            tls_gather_mark(engine->gather, put);
+    } while (*ret_taken < n && (!engine->gather || tls_gather_has_room(engine->gather)));
+    return r;
+}
+
+/* What of the collected records goes out is added to *taken; the others count as not taken, as they
+ * must be asked for again. */
+static int flush_gathered(struct tls_engine *engine, size_t *taken, struct net_error *ret_error)
+{
+    size_t n_out;
+    int r = tls_gather_flush(engine->gather, &n_out);
+
+    *taken += n_out;
+    if (r >= 0)
+        return r == 0 ? 0 : TLS_E_WANT_WRITE;
+    engine->failed = true;
+    *ret_error = (struct net_error){.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = -r};
+    return TLS_E_FAILED;
+}
+
+static int write_gathered(struct tls_engine *engine, const char *data, size_t n, size_t *ret_taken,
+                          struct net_error *ret_error)
+{
+    size_t put;
+
+    *ret_taken = 0;
+    for (;;) {
+        int r = flush_gathered(engine, ret_taken, ret_error);
+        if (r || *ret_taken == n)
+            return r;
+        bool collecting = tls_gather_begin(engine->gather);
+        r = write_records(engine, data + *ret_taken, n - *ret_taken, &put, ret_error);
+        tls_gather_end(engine->gather);
+        if (!collecting)
+            *ret_taken += put;
+        if (r) {
+            struct net_error ignored; /* the first one counts */
+            (void)flush_gathered(engine, ret_taken, &ignored);
+            return r;
+        }
+    }
 }
 
 int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
                      struct net_error *ret_error)
 {
-    size_t taken = 0, put;
-    int r;
+    size_t taken;
 
     if (engine->failed)
         return fail_again(engine, ret_error);
-    do { /* one record each (SSL_MODE_ENABLE_PARTIAL_WRITE) */
-        before_call();
-        r = classify(engine, SSL_write_ex(engine->ssl, (const char *)data + taken, n - taken, &put),
-                     NET_STAGE_IO, ret_error);
-        if (r == 0)
-            taken += put;
-    } while (r == 0 && taken < n);
+    bool several =
+        engine->gather && (n > SSL3_RT_MAX_PLAIN_LENGTH || tls_gather_waits(engine->gather));
+    int r = several ? write_gathered(engine, data, n, &taken, ret_error)
+                    : write_records(engine, data, n, &taken, ret_error);
     engine->write_blocked = r == TLS_E_WANT_READ || r == TLS_E_WANT_WRITE;
     if (taken == 0)
         return r;

@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 
 #include "net/tls_engine.h"
+#include "net/tls_gather.h"
 
 struct tls_engine {
     SSL *ssl;
@@ -19,6 +20,7 @@ struct tls_engine {
     bool end_waits;     /* close_notify was found behind data */
     bool failed;
     bool ahead;                     /* the handshake reads by tls_ahead_set() */
+    struct tls_gather *gather;      /* the write BIO's; NULL: records go out one by one */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
