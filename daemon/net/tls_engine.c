@@ -356,8 +356,13 @@ int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_err
     ASSERT(!engine->write_blocked);
     if (engine->notified)
         return 0; /* a second SSL_shutdown() would read */
+    /* the answer to a KeyUpdate may have had no room; SSL_shutdown() refuses before it is out */
     before_call();
-    int r = SSL_shutdown(engine->ssl);
+    int r = SSL_in_init(engine->ssl) ? SSL_do_handshake(engine->ssl) : 1;
+    if (r <= 0)
+        return classify(engine, r, NET_STAGE_IO, ret_error);
+    before_call();
+    r = SSL_shutdown(engine->ssl);
     if (r < 0)
         return classify(engine, r, NET_STAGE_IO, ret_error);
     engine->notified = true;
