@@ -159,7 +159,7 @@ void stream_expect_much(struct stream *stream)
 {
     ASSERT_OWNER(stream->loop);
     if (stream->connection->tls)
-        tls_engine_expect_much(stream->connection->tls, stream->connection->fd);
+        tls_engine_expect_much(stream->connection->tls);
 }
 
 int stream_interest(struct stream *stream, unsigned ready)

@@ -224,6 +224,9 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
             (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
         return TLS_E_FAILED;
     }
+    /* without memory for it OpenSSL writes to the socket by itself */
+    if (r == 0 && tls_gather_new(&engine->gather, engine->ssl, SSL_get_wfd(engine->ssl)) != 0)
+        engine->gather = NULL;
     return r;
 }
 
@@ -257,14 +260,11 @@ int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *r
     return 0;
 }
 
-void tls_engine_expect_much(struct tls_engine *engine, int fd)
+void tls_engine_expect_much(struct tls_engine *engine)
 {
     /* its buffer is given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS) */
     SSL_set_default_read_buffer_len(engine->ssl, MUCH_RECORDS * RECORD_MAX);
-    /* inside a record it is too late, and without memory it goes on as before */
-    if (!engine->gather && !engine->write_blocked &&
-        tls_gather_new(&engine->gather, engine->ssl, fd) != 0)
-        engine->gather = NULL;
+    engine->much = true;
 }
 
 /* One record after the other (SSL_MODE_ENABLE_PARTIAL_WRITE), as far as it goes. */
@@ -306,20 +306,21 @@ static int flush_gathered(struct tls_engine *engine, size_t *taken, struct net_e
 static int write_gathered(struct tls_engine *engine, const char *data, size_t n, size_t *ret_taken,
                           struct net_error *ret_error)
 {
+    struct net_error ignored; /* the first one counts */
     size_t put;
 
     *ret_taken = 0;
     for (;;) {
         int r = flush_gathered(engine, ret_taken, ret_error);
-        if (r || *ret_taken == n)
+        if (*ret_taken == n && r != TLS_E_FAILED)
+            return 0; /* what may still wait behind it is OpenSSL's own */
+        if (r)
             return r;
-        bool collecting = tls_gather_begin(engine->gather);
-        r = write_records(engine, data + *ret_taken, n - *ret_taken, &put, ret_error);
+        size_t left = n - *ret_taken;
+        tls_gather_begin(engine->gather, engine->much && left > SSL3_RT_MAX_PLAIN_LENGTH);
+        r = write_records(engine, data + *ret_taken, left, &put, ret_error);
         tls_gather_end(engine->gather);
-        if (!collecting)
-            *ret_taken += put;
         if (r) {
-            struct net_error ignored; /* the first one counts */
             (void)flush_gathered(engine, ret_taken, &ignored);
             return r;
         }
@@ -333,10 +334,8 @@ int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size
 
     if (engine->failed)
         return fail_again(engine, ret_error);
-    bool several =
-        engine->gather && (n > SSL3_RT_MAX_PLAIN_LENGTH || tls_gather_waits(engine->gather));
-    int r = several ? write_gathered(engine, data, n, &taken, ret_error)
-                    : write_records(engine, data, n, &taken, ret_error);
+    int r = engine->gather ? write_gathered(engine, data, n, &taken, ret_error)
+                           : write_records(engine, data, n, &taken, ret_error);
     engine->write_blocked = r == TLS_E_WANT_READ || r == TLS_E_WANT_WRITE;
     if (taken == 0)
         return r;
@@ -351,11 +350,13 @@ int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size
 
 int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_error)
 {
+    size_t none = 0;
+
     if (engine->failed)
         return fail_again(engine, ret_error);
     ASSERT(!engine->write_blocked);
-    if (engine->notified)
-        return 0; /* a second SSL_shutdown() would read */
+    if (engine->notified) /* a second SSL_shutdown() would read */
+        return engine->gather ? flush_gathered(engine, &none, ret_error) : 0;
     /* the answer to a KeyUpdate may have had no room; SSL_shutdown() refuses before it is out */
     before_call();
     int r = SSL_in_init(engine->ssl) ? SSL_do_handshake(engine->ssl) : 1;
@@ -366,7 +367,7 @@ int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_err
     if (r < 0)
         return classify(engine, r, NET_STAGE_IO, ret_error);
     engine->notified = true;
-    return 0;
+    return engine->gather ? flush_gathered(engine, &none, ret_error) : 0;
 }
 
 bool tls_engine_pending(const struct tls_engine *engine)

@@ -11,6 +11,7 @@ enum {
     GATHER_RECORDS = 8,
     RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD + SSL3_RT_HEADER_LENGTH,
     GATHER_SIZE = 4 * RECORD_MAX,
+    ANSWERS_SIZE = 512, /* room for what OpenSSL says by itself behind a record that waits */
 };
 
 struct record {
@@ -18,44 +19,62 @@ struct record {
     size_t n_plain;
 };
 
-struct tls_gather {
-    int fd;
-    bool collecting;
-    char *data; /* NULL: nothing waits */
-    size_t start, end;
+/* What waits. */
+struct store {
+    size_t start, end, capacity;
     struct record records[GATHER_RECORDS]; /* those not out yet, the oldest first */
     size_t n_records;
-    size_t n_out; /* plain text that is out and was not told */
+    char data[];
 };
+
+struct tls_gather {
+    int fd;
+    bool writing;        /* between begin and end */
+    bool collecting;     /* all of it is kept until the flush */
+    struct store *store; /* NULL: nothing waits */
+    size_t n_out;        /* plain text that is out and was not told */
+};
+
+static bool make_store(struct tls_gather *gather, size_t capacity)
+{
+    struct store *store = malloc(sizeof(*store) + capacity);
+    if (store) {
+        store->start = store->end = store->n_records = 0;
+        store->capacity = capacity;
+    }
+    gather->store = store;
+    return store != NULL;
+}
 
 /* ---- to the socket ---- */
 
 static void forget_sent(struct tls_gather *gather)
 {
+    struct store *store = gather->store;
     size_t n = 0;
 
-    while (n < gather->n_records && gather->records[n].end <= gather->start)
-        gather->n_out += gather->records[n++].n_plain;
-    gather->n_records -= n;
-    memmove(gather->records, gather->records + n, gather->n_records * sizeof(*gather->records));
-    if (gather->start < gather->end)
+    while (n < store->n_records && store->records[n].end <= store->start)
+        gather->n_out += store->records[n++].n_plain;
+    store->n_records -= n;
+    memmove(store->records, store->records + n, store->n_records * sizeof(*store->records));
+    if (store->start < store->end)
         return;
-    free(gather->data);
-    gather->data = NULL;
-    gather->start = gather->end = 0;
+    free(store);
+    gather->store = NULL;
 }
 
 /* Returns 0, 1 or -errno. */
 static int push(struct tls_gather *gather)
 {
-    while (gather->data) {
-        ssize_t n = send(gather->fd, gather->data + gather->start, gather->end - gather->start,
-                         MSG_NOSIGNAL);
+    while (gather->store) {
+        struct store *store = gather->store;
+        ssize_t n =
+            send(gather->fd, store->data + store->start, store->end - store->start, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? 1 : -errno;
-        gather->start += (size_t)n;
+        store->start += (size_t)n;
         forget_sent(gather);
     }
     return 0;
@@ -66,42 +85,53 @@ static int push(struct tls_gather *gather)
 static BIO_METHOD *method;
 static pthread_once_t method_once = PTHREAD_ONCE_INIT;
 
+static bool append(struct tls_gather *gather, const char *data, size_t n)
+{
+    struct store *store = gather->store;
+
+    if (!store || n > store->capacity - store->end)
+        return false;
+    memcpy(store->data + store->end, data, n);
+    store->end += n;
+    return true;
+}
+
+/* What of n bytes is taken; errno when it is 0. */
+static size_t write_through(struct tls_gather *gather, const char *data, size_t n)
+{
+    ssize_t sent;
+
+    do
+        sent = send(gather->fd, data, n, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return 0;
+    size_t done = sent > 0 ? (size_t)sent : 0;
+    /* OpenSSL must not be left with half a record while it is writing: should it have to answer a
+     * KeyUpdate then, it would fail */
+    if (done < n && gather->writing && make_store(gather, RECORD_MAX + ANSWERS_SIZE) &&
+        append(gather, data + done, n - done))
+        return n;
+    errno = EAGAIN;
+    return done;
+}
+
 static int gather_write(BIO *bio, const char *data, size_t n, size_t *ret_n)
 {
     struct tls_gather *gather = BIO_get_data(bio);
+    int r = gather->collecting ? 0 : push(gather);
 
     BIO_clear_retry_flags(bio);
-    *ret_n = 0;
-    if (gather->collecting) {
-        /* has_room() was asked before each record; should OpenSSL have more to say than that, it has
-         * to come again */
-        if (n > GATHER_SIZE - gather->end) {
-            BIO_set_retry_write(bio);
-            return 0;
-        }
-        memcpy(gather->data + gather->end, data, n);
-        gather->end += n;
-        *ret_n = n;
-        return 1;
-    }
-    int r = push(gather);
-    if (r < 0) {
-        errno = -r;
-        return 0;
-    }
-    ssize_t sent = -1;
-    errno = EAGAIN;
-    if (r == 0)
-        do
-            sent = send(gather->fd, data, n, MSG_NOSIGNAL);
-        while (sent < 0 && errno == EINTR);
-    if (sent < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            BIO_set_retry_write(bio);
-        return 0;
-    }
-    *ret_n = (size_t)sent;
-    return 1;
+    errno = r < 0 ? -r : EAGAIN;
+    if (r < 0)
+        *ret_n = 0;
+    else if (gather->store)
+        *ret_n = append(gather, data, n) ? n : 0;
+    else
+        *ret_n = write_through(gather, data, n);
+    if (*ret_n == 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_write(bio);
+    return *ret_n > 0;
 }
 
 static long gather_ctrl(BIO *bio, int command, long number, void *pointer)
@@ -116,7 +146,7 @@ static int gather_destroy(BIO *bio)
 {
     struct tls_gather *gather = BIO_get_data(bio);
     if (gather)
-        free(gather->data);
+        free(gather->store);
     free(gather);
     BIO_set_data(bio, NULL);
     return 1;
@@ -157,37 +187,39 @@ int tls_gather_new(struct tls_gather **ret_gather, SSL *ssl, int fd)
     return 0;
 }
 
-/* ---- collecting ---- */
+/* ---- writing ---- */
 
-bool tls_gather_waits(const struct tls_gather *gather)
+void tls_gather_begin(struct tls_gather *gather, bool several)
 {
-    return gather->data != NULL;
-}
-
-bool tls_gather_begin(struct tls_gather *gather)
-{
-    ASSERT(!gather->data && !gather->collecting);
-    gather->data = malloc(GATHER_SIZE);
-    gather->collecting = gather->data != NULL;
-    return gather->collecting;
+    ASSERT(!gather->store && !gather->writing);
+    gather->writing = true;
+    gather->collecting = several && make_store(gather, GATHER_SIZE);
 }
 
 void tls_gather_mark(struct tls_gather *gather, size_t n)
 {
-    if (gather->collecting)
-        gather->records[gather->n_records++] = (struct record){.end = gather->end, .n_plain = n};
+    struct store *store = gather->store;
+
+    if (store)
+        store->records[store->n_records++] = (struct record){.end = store->end, .n_plain = n};
+    else
+        gather->n_out += n;
 }
 
 bool tls_gather_has_room(const struct tls_gather *gather)
 {
-    return !gather->collecting ||
-           (gather->n_records < GATHER_RECORDS && GATHER_SIZE - gather->end >= RECORD_MAX);
+    const struct store *store = gather->store;
+
+    if (!gather->collecting)
+        return !store;
+    return store->n_records < GATHER_RECORDS && store->capacity - store->end >= RECORD_MAX;
 }
 
 void tls_gather_end(struct tls_gather *gather)
 {
-    gather->collecting = false;
-    forget_sent(gather); /* nothing was collected: its memory goes */
+    gather->writing = gather->collecting = false;
+    if (gather->store)
+        forget_sent(gather); /* nothing was collected: its memory goes */
 }
 
 int tls_gather_flush(struct tls_gather *gather, size_t *ret_n)

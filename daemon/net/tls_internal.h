@@ -20,7 +20,8 @@ struct tls_engine {
     bool end_waits;     /* close_notify was found behind data */
     bool failed;
     bool ahead;                     /* the handshake reads by tls_ahead_set() */
-    struct tls_gather *gather;      /* the write BIO's; NULL: records go out one by one */
+    bool much;                      /* stream_expect_much() */
+    struct tls_gather *gather;      /* the write BIO's, after the handshake; NULL: no memory */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */
