@@ -350,9 +350,10 @@ static void on_local(void *context, unsigned events)
 void relay_on_ready(struct relay *relay, unsigned ready)
 {
     ASSERT_OWNER(relay->at.room->loop);
-    if ((ready & STREAM_WRITABLE) && !write_stream(relay))
-        return;
+    /* reading first: a peer that has reset the connection may have said why before */
     if ((ready & STREAM_READABLE) && !read_stream(relay))
+        return;
+    if ((ready & STREAM_WRITABLE) && !write_stream(relay))
         return;
     update(relay);
 }

@@ -539,6 +539,28 @@ class RealDaemon(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             self.assertEqual(done.stdout, data)
 
+    def test_connect_tls(self):
+        data = os.urandom(3000000)
+        with harness.Daemon("--cacerts", certificates().cacerts) as daemon:
+            for context in (servers.tls12(), servers.tls13()):
+                with servers.Server(tls=context) as server:
+                    done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port), stdin=data)
+                    self.assertEqual((done.returncode, done.stderr), (0, b""))
+                    self.assertEqual(done.stdout, data)
+
+            def cut(connection):
+                connection.sendall(b"half of i")
+                os.close(connection.detach())  # without close_notify
+            with servers.Server(cut, tls=servers.tls_context()) as server:
+                done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port))
+                self.assertEqual((done.returncode, done.stdout), (1, b"half of i"))
+                self.assertIn(b"[TLS_IO, io]", done.stderr)
+            for tls in (None, servers.tls_context()):
+                with servers.Server(servers.resetter, tls=tls) as server:
+                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port))
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(b"[ECONNRESET, io]", done.stderr)
+
     def test_refused(self):
         with EchoServer() as server:
             port = server.port

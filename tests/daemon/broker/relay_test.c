@@ -343,6 +343,20 @@ TEST(relay, the_stream_fails)
     tear_down(&bench);
 }
 
+/* A peer that does not want to hear more says so, and resets. */
+TEST(relay, the_last_word_before_a_reset)
+{
+    struct bench bench;
+    set_up(&bench, &(struct relay_setup){.room = NULL});
+    fill_up(&bench);
+    say(bench.peer, "413 too much");
+    abort_peer(&bench);
+    check_heard(&bench, bench.local, "413 too much");
+    wait_end(&bench, RELAY_FAILED);
+    CHECK_INT(stream_error(bench.stream)->sys_errno, ECONNRESET);
+    tear_down(&bench);
+}
+
 /* It fails while the local side has not taken all: that comes first. */
 TEST(relay, the_stream_fails_with_a_rest)
 {
