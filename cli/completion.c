@@ -16,8 +16,7 @@ static void print_options(const struct cli_option *options, const char *before)
 static void print_methods(void)
 {
     for (size_t i = 1; i < METHOD_N; i++)
-        if (method_infos[i].traits & METHOD_BUILT)
-            printf(" %s", method_infos[i].name);
+        printf(" %s", method_infos[i].name);
 }
 
 static void print_params(const struct method_info *info)

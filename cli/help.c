@@ -53,8 +53,6 @@ static void print_fields(const struct field_table *table, int indent, bool param
 static void print_method(const struct method_info *info)
 {
     printf("%s: %s\n", info->name, info->summary);
-    if (!(info->traits & METHOD_BUILT))
-        printf("Not in this version.\n");
     printf("\nParameters:%s\n", info->params->n_fields ? "" : " none");
     print_fields(info->params, 2, true);
     bool first = true;
@@ -73,8 +71,7 @@ static int run(struct cli *cli)
         cli_help(stdout);
         printf("\nMethods:\n");
         for (size_t i = 1; i < METHOD_N; i++)
-            if (method_infos[i].traits & METHOD_BUILT)
-                printf("  %-18s %s\n", method_infos[i].name, method_infos[i].summary);
+            printf("  %-18s %s\n", method_infos[i].name, method_infos[i].summary);
         return EXIT_OK;
     }
     const char *name = cli->words[0];

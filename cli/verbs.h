@@ -11,5 +11,6 @@ extern const struct cli_verb verb_help;
 extern const struct cli_verb verb_ls;
 extern const struct cli_verb verb_session;
 extern const struct cli_verb verb_reload;
+extern const struct cli_verb verb_ssh_proxy;
 extern const struct cli_verb verb_stats;
 extern const struct cli_verb verb_version;

@@ -48,6 +48,7 @@ struct tcpb *connection_free(struct tcpb *broker)
         close(broker->ready_fd);
     close(broker->wake_fd);
     close(broker->fd);
+    arrivals_deinit(&broker->arrivals);
     frame_deinit(&broker->input);
     writer_deinit(&broker->output);
     /* in a forked child the lock may be held by a thread that is not there */
@@ -300,6 +301,8 @@ static void dispatch(struct tcpb *broker)
         if (!pending)
             continue;
         reply_fill(pending->reply, line, n);
+        if (arrivals_give(&broker->arrivals, pending->reply))
+            fail(broker, TCPB_LOCAL_MEMORY, 0, "out of memory for an answer with a descriptor");
         pending->answered = true;
         pending_done(broker, pending);
     }
@@ -323,7 +326,7 @@ static void receive(struct tcpb *broker)
             return;
         }
         do
-            n = recv(broker->fd, space, n_space, MSG_DONTWAIT);
+            n = arrivals_receive(&broker->arrivals, broker->fd, space, n_space);
         while (n < 0 && errno == EINTR);
         if (n <= 0)
             break;

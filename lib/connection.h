@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/arrivals.h"
 #include "lib/reply.h"
 #include "lib/tcpbroker.h"
 #include "proto/frame.h"
@@ -53,6 +54,7 @@ struct tcpb {
     atomic_int_fast64_t last_id;
 
     struct frame input;
+    struct arrivals arrivals;
     struct writer output; /* what the socket did not take yet */
     struct pending *buckets[CONNECTION_BUCKETS];
     struct pending *waiters;                  /* blocking calls */

@@ -1,7 +1,9 @@
 #include "lib/reply.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/error.h"
 #include "proto/writer.h"
@@ -22,10 +24,46 @@ struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply)
         return NULL;
     if (reply->is_read)
         answer_deinit(&reply->answer);
+    for (size_t i = 0; i < reply->n_fds; i++)
+        close(reply->fds[i]);
     free(reply->json);
     free(reply->line);
     free(reply);
     return NULL;
+}
+
+void reply_add_fd(struct tcpb_reply *reply, int fd)
+{
+    if (fd < 0)
+        reply->fd_lost = true;
+    else if (reply->n_fds < REPLY_FDS_MAX)
+        reply->fds[reply->n_fds++] = fd;
+    else
+        close(fd); /* no method has so many */
+}
+
+int tcpb_reply_take_fd(struct tcpb_reply *reply)
+{
+    if (reply->n_fds == 0)
+        return -1;
+    int fd = reply->fds[0];
+    memmove(reply->fds, reply->fds + 1, --reply->n_fds * sizeof(*reply->fds));
+    return fd;
+}
+
+int reply_take_fd(struct tcpb_reply *reply, int *ret_fd, struct tcpb_error *error)
+{
+    int fd = tcpb_reply_take_fd(reply);
+    if (fd >= 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    return reply->fd_lost
+               ? error_local(error, TCPB_LOCAL_SYSTEM, EMFILE,
+                             "the descriptor of the stream could not be taken: this process has as "
+                             "many open as it may; close some, or raise the limit (ulimit -n)")
+               : error_local(error, TCPB_LOCAL_PROTOCOL, 0,
+                             "the broker's answer came without a descriptor");
 }
 
 void reply_fill(struct tcpb_reply *reply, const char *line, size_t n)

@@ -108,6 +108,11 @@ bool tcpb_reply_failed(const struct tcpb_reply *reply, struct tcpb_error *error)
  * it, or memory is short. Lives as long as the reply.
  */
 const void *tcpb_reply_result(struct tcpb_reply *reply);
+/*
+ * The descriptor that came with the reply (TCPAttach, TCPConnect with attach): the caller's from now
+ * on. -1: there is none, or it was taken. One that nobody takes is closed with its reply.
+ */
+int tcpb_reply_take_fd(struct tcpb_reply *reply);
 struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply);
 
 /*
@@ -115,6 +120,32 @@ struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply);
  * Lives as long as the thread (until fork() in the child).
  */
 const char *tcpb_thread_label(void);
+
+/* ---- streams as descriptors ---- */
+
+struct tcpb_tcp_connect_params;
+struct tcpb_tcp_connect_result;
+
+/*
+ * TCPAttach: have the bytes of a socket as a descriptor instead of by TCPSend and TCPReceive. It is
+ * a connected stream socket, blocking and close-on-exec, and the caller's to read, write, shut down
+ * (SHUT_WR is the half close) and close; it works on when *broker is closed. ret_direct (may be
+ * NULL): true: it is the connection itself, and the number is gone; false: the daemon passes the
+ * bytes on, and TCPReceive on the number tells after the end of file whether the stream was cut off.
+ * The calling thread must own the socket. On failure the socket is as it was, but for
+ * TCPB_LOCAL_SYSTEM (no descriptor was left in this process, sys_errno EMFILE): then it is lost.
+ */
+int tcpb_attach(struct tcpb *broker, int64_t socket, int *ret_fd, bool *ret_direct,
+                struct tcpb_error *error);
+/*
+ * TCPConnect with attach: connect, and have that descriptor, in one round trip. params->attach need
+ * not be set. Without TLS the daemon keeps nothing of the connection. ret_reply and ret_result as
+ * for the typed functions: the facts of the connection.
+ */
+int tcpb_connect_attach(struct tcpb *broker, const struct tcpb_tcp_connect_params *params,
+                        int *ret_fd, struct tcpb_reply **ret_reply,
+                        const struct tcpb_tcp_connect_result **ret_result,
+                        struct tcpb_error *error);
 
 /* ---- event loops ---- */
 
@@ -201,7 +232,7 @@ enum {
     TCPB_E_PARSE_ERROR = -32700,
     /* the message is not a JSON-RPC 2.0 request */
     TCPB_E_INVALID_REQUEST = -32600,
-    /* there is no such method in this version */
+    /* there is no such method */
     TCPB_E_METHOD_NOT_FOUND = -32601,
     /* a parameter is missing, unknown, given twice or of the wrong type */
     TCPB_E_INVALID_PARAMS = -32602,
@@ -428,7 +459,7 @@ struct tcpb_socket_row {
     /* its number */
     int64_t socket;
     /* unbound, bound, listening; connecting, connected, securing, half_closed, peer_closed,
-     * ended, closing, failed; offered */
+     * ended, attached, closing, failed; offered */
     const char *state;
     /* the owner thread; absent: the session's unnamed thread */
     bool has_owner;

@@ -1,5 +1,5 @@
 /*
- * typed: the wrapper functions of <tcpbroker.h>, one for each built method of the table, and the
+ * typed: the wrapper functions of <tcpbroker.h>, one for each method of the table, and the
  * proof that the public structs are laid out as the table's own, so that the field tables of proto/
  * work on them.
  */
@@ -8,29 +8,20 @@
 
 /* ---- wrappers ---- */
 
-/* IF_BUILT(traits, …): the text when BUILT stands first among the traits. Pasting makes TRAIT_BUILT
- * of "BUILT | …", and that alone brings a second argument with it. */
-#define TRAIT_BUILT     x, CHOOSE_YES,
-#define CHOOSE_YES(...) __VA_ARGS__
-#define CHOOSE_NO(...)
-#define SECOND(first, second, ...) second
-#define EXPAND_SECOND(...)         SECOND(__VA_ARGS__)
-
 #include "proto/define_none.h"
 #undef METHOD_BEGIN
 #define METHOD_BEGIN(ID, object, wire, traits, summary)                                            \
-    EXPAND_SECOND(TRAIT_##traits, CHOOSE_NO, )                                                     \
-    (int tcpb_##object(struct tcpb *broker, const struct tcpb_##object##_params *params,           \
-                       struct tcpb_reply **ret_reply,                                              \
-                       const struct tcpb_##object##_result **ret_result,                           \
-                       struct tcpb_error *error) {                                                 \
+    int tcpb_##object(struct tcpb *broker, const struct tcpb_##object##_params *params,            \
+                      struct tcpb_reply **ret_reply,                                               \
+                      const struct tcpb_##object##_result **ret_result, struct tcpb_error *error)  \
+    {                                                                                              \
         const void *result = NULL;                                                                 \
         int r = call_typed(broker, METHOD_##ID, params, ret_reply, ret_result ? &result : NULL,    \
                            error);                                                                 \
         if (r == 0 && ret_result)                                                                  \
             *ret_result = result;                                                                  \
         return r;                                                                                  \
-    })
+    }
 #include "proto/methods.def"
 #include "proto/undef.h"
 

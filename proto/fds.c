@@ -78,22 +78,23 @@ ssize_t fds_send(struct fds_queue *queue, int sock, uint64_t at, const void *dat
     return sent;
 }
 
-static size_t collect(const struct cmsghdr *header, int fds[FDS_MAX], size_t n_fds)
+static void collect(const struct cmsghdr *header, struct fds_arrival *arrival)
 {
     size_t n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
     for (size_t i = 0; i < n; i++) {
         int fd;
         memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
-        if (n_fds < FDS_MAX)
-            fds[n_fds++] = fd;
-        else
+        if (arrival->n < FDS_MAX) {
+            arrival->fds[arrival->n++] = fd;
+        } else {
             close(fd);
+            arrival->lost = true;
+        }
     }
-    return n_fds;
 }
 
-ssize_t fds_receive(int sock, void *data, size_t n, int flags, int fds[FDS_MAX], size_t *ret_n_fds)
+ssize_t fds_receive(int sock, void *data, size_t n, int flags, struct fds_arrival *ret_arrival)
 {
     union {
         struct cmsghdr header;
@@ -105,13 +106,15 @@ ssize_t fds_receive(int sock, void *data, size_t n, int flags, int fds[FDS_MAX],
                              .msg_control = control.space,
                              .msg_controllen = sizeof(control.space)};
 
-    *ret_n_fds = 0;
+    *ret_arrival = (struct fds_arrival){.n = 0};
     ssize_t got = recvmsg(sock, &message, flags | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return got;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
          header = CMSG_NXTHDR(&message, header))
         if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-            *ret_n_fds = collect(header, fds, *ret_n_fds);
+            collect(header, ret_arrival);
+    if (message.msg_flags & MSG_CTRUNC)
+        ret_arrival->lost = true;
     return got;
 }

@@ -41,5 +41,12 @@ ssize_t fds_send(struct fds_queue *queue, int sock, uint64_t at, const void *dat
 
 /* ---- receiving ---- */
 
-/* Receive bytes and at most FDS_MAX descriptors, close-on-exec. flags as recv(2). */
-ssize_t fds_receive(int sock, void *data, size_t n, int flags, int fds[FDS_MAX], size_t *ret_n_fds);
+struct fds_arrival {
+    int fds[FDS_MAX];
+    size_t n;
+    bool lost; /* there were more: this process has as many open as it may, or more than FDS_MAX */
+};
+
+/* Receive bytes and at most FDS_MAX descriptors, close-on-exec. flags as recv(2). The kernel gives
+ * the descriptors of one sendmsg() at a time, and no bytes of what was sent behind it. */
+ssize_t fds_receive(int sock, void *data, size_t n, int flags, struct fds_arrival *ret_arrival);

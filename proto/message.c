@@ -158,13 +158,8 @@ static void find_method(struct call *call)
     char name[96];
 
     call->method = method_by_name(call->method_name);
-    if (call->method != METHOD_UNKNOWN) {
-        if (!(method_infos[call->method].traits & METHOD_BUILT))
-            set_wrong(&call->wrong, WIRE_METHOD_NOT_FOUND,
-                      "%s is not in this version of tcpbroker; Broker.Hello lists what is",
-                      method_infos[call->method].name);
+    if (call->method != METHOD_UNKNOWN)
         return;
-    }
     nearest = method_nearest(call->method_name);
     text_cut(name, sizeof(name), call->method_name);
     if (nearest)

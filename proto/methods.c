@@ -17,7 +17,7 @@ const struct field_table proto_error_object_table = {
 };
 
 /* the traits as methods.def spells them */
-enum { BUILT = METHOD_BUILT, IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
+enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
 
 const struct method_info method_infos[METHOD_N] = {
     [METHOD_UNKNOWN] = {.name = "?", .summary = "unknown"},
@@ -58,9 +58,7 @@ const char *method_nearest(const char *name)
     size_t least = SIZE_MAX;
 
     for (unsigned i = METHOD_UNKNOWN + 1; i < METHOD_N; i++) {
-        size_t distance = method_infos[i].traits & METHOD_BUILT
-                              ? text_near(name, method_infos[i].name)
-                              : SIZE_MAX;
+        size_t distance = text_near(name, method_infos[i].name);
         if (distance < least) {
             least = distance;
             nearest = method_infos[i].name;

@@ -68,9 +68,8 @@ union method_params {
 
 /* ---- tables ---- */
 enum method_traits {
-    METHOD_BUILT     = 1 << 0, /* works in this version */
-    METHOD_IMMEDIATE = 1 << 1, /* never waits */
-    METHOD_ADMIN     = 1 << 2, /* root or an administrator only */
+    METHOD_IMMEDIATE = 1 << 0, /* never waits */
+    METHOD_ADMIN     = 1 << 1, /* root or an administrator only */
 };
 
 struct method_info {
@@ -84,7 +83,7 @@ struct method_info {
 /* METHOD_UNKNOWN has a name, "?", and no tables. */
 extern const struct method_info method_infos[METHOD_N];
 enum method method_by_name(const char *name);    /* exact; METHOD_UNKNOWN when there is none */
-const char *method_nearest(const char *name);    /* a built method with a similar name, or NULL */
+const char *method_nearest(const char *name);    /* one with a similar name, or NULL */
 
 extern const struct field_table proto_error_object_table;
 

@@ -29,11 +29,6 @@ static void put_bool(struct writer *writer, const char *key, bool value)
     writer_bool(writer, value);
 }
 
-static bool built(unsigned method)
-{
-    return (method_infos[method].traits & METHOD_BUILT) != 0;
-}
-
 /* ---- Info Object ---- */
 
 static void put_info(struct writer *writer)
@@ -168,11 +163,10 @@ static void put_schemas(struct writer *writer)
     struct shapes shapes = {.n_tables = 0};
 
     collect(&shapes, &proto_error_object_table);
-    for (unsigned method = METHOD_UNKNOWN + 1; method < METHOD_N; method++)
-        if (built(method)) {
-            collect_members(&shapes, method_infos[method].params);
-            collect_members(&shapes, method_infos[method].result);
-        }
+    for (unsigned method = METHOD_UNKNOWN + 1; method < METHOD_N; method++) {
+        collect_members(&shapes, method_infos[method].params);
+        collect_members(&shapes, method_infos[method].result);
+    }
     writer_key(writer, "schemas");
     writer_object_begin(writer);
     /* the list grows while it is walked: a shape's own shapes come behind it */
@@ -228,8 +222,7 @@ void openrpc_write(struct writer *writer)
     writer_key(writer, "methods");
     writer_array_begin(writer);
     for (unsigned method = METHOD_UNKNOWN + 1; method < METHOD_N; method++)
-        if (built(method))
-            put_method(writer, (enum method)method);
+        put_method(writer, (enum method)method);
     writer_array_end(writer);
     writer_key(writer, "components");
     writer_object_begin(writer);

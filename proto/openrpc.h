@@ -6,7 +6,7 @@
  * Threads:   any; constant data.
  * Ownership: nothing is kept.
  * Errors:    the writer's (sticky).
- * Limits:    methods built in this version only; the document has some 60 KiB.
+ * Limits:    the document has some 60 KiB.
  */
 #include <stdbool.h>
 

@@ -124,7 +124,8 @@ static size_t count_cores(void)
 static void raise_fd_limit(const struct config *config)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)(config->limits_sockets + config->listen_clients + FDS_BESIDE);
+    /* an attached socket has two */
+    rlim_t wanted = (rlim_t)(2 * config->limits_sockets + config->listen_clients + FDS_BESIDE);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;

@@ -30,8 +30,11 @@ struct relay {
     enum flow up, down; /* from the local side to the stream, and back */
     struct rest to_stream, to_local;
     bool deaf;      /* the local side does not take anything any more: what comes is thrown away */
+    bool gone;      /* it does not send anything more either */
     bool failed;    /* the stream */
     bool finishing; /* the half close did not work: TLS 1.2 */
+    struct timer stuck;  /* runs when it is gone, until all that it had sent was passed on */
+    uint64_t stuck_mark; /* progress() when that was started */
 };
 
 static bool has_rest(const struct rest *rest)
@@ -90,6 +93,47 @@ static void turn_deaf(struct relay *relay)
 {
     relay->deaf = true;
     drop_rest(&relay->to_local);
+    if (relay->down == FLOW_ENDING)
+        relay->down = FLOW_ENDED;
+}
+
+static bool start_stuck(struct relay *relay);
+
+/* Grows with every byte that the peer's system takes. What the kernel takes from us says little: it
+ * comes in pieces of megabytes. */
+static uint64_t progress(const struct relay *relay)
+{
+    return *relay->at.n_out - stream_unacknowledged(relay->at.stream);
+}
+
+static void on_stuck(struct timer *timer)
+{
+    struct relay *relay = container_of(timer, struct relay, stuck);
+
+    if (progress(relay) == relay->stuck_mark || !start_stuck(relay))
+        relay->at.on_end(relay->at.context, RELAY_STUCK);
+}
+
+/* As a complete close waits for queued sends: only a standstill is cut. */
+static bool start_stuck(struct relay *relay)
+{
+    const struct socket_room *room = relay->at.room;
+
+    relay->stuck_mark = progress(relay);
+    return timers_start(&room->loop->timers, &relay->stuck, (uint64_t)room->close_timeout_ms,
+                        on_stuck) == 0;
+}
+
+/* Nobody has the other end any more; what was sent by it is still there. */
+static bool local_gone(struct relay *relay)
+{
+    turn_deaf(relay);
+    relay->gone = true;
+    if (relay->up != FLOW_ENDED && !relay->failed && !start_stuck(relay)) {
+        relay->at.on_end(relay->at.context, RELAY_STUCK);
+        return false;
+    }
+    return check_end(relay);
 }
 
 /* ---- to the local side ---- */
@@ -225,23 +269,21 @@ static bool write_stream(struct relay *relay)
 static size_t recv_local(struct relay *relay)
 {
     const struct socket_room *room = relay->at.room;
+    ssize_t n;
 
-    for (;;) {
-        ssize_t n = recv(relay->at.local, room->scratch, room->n_scratch, MSG_DONTWAIT);
-        if (n > 0)
-            return (size_t)n;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return 0;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == ECONNRESET && !relay->deaf) {
-            /* closed with bytes that it had not read; what it had sent is still there */
-            turn_deaf(relay);
-            continue;
-        }
-        relay->up = FLOW_ENDING;
+    do
+        n = recv(relay->at.local, room->scratch, room->n_scratch, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        return (size_t)n;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
-    }
+    /* ECONNRESET: closed with bytes that it had not read; unix_stream_read_generic() has given all
+     * that it had sent before it says so */
+    if (n < 0)
+        turn_deaf(relay);
+    relay->up = FLOW_ENDING;
+    return 0;
 }
 
 static bool read_local(struct relay *relay)
@@ -276,8 +318,8 @@ static void update(struct relay *relay)
     if (!relay->failed) {
         if (relay->up == FLOW_OPEN && !has_rest(&relay->to_stream))
             local |= WATCH_READABLE;
-        /* once its end was read only this tells that it is gone altogether */
-        if (relay->up != FLOW_OPEN && !relay->deaf)
+        /* without reading only this tells that it is gone altogether */
+        if (!(local & WATCH_READABLE) && !relay->gone)
             local |= WATCH_HANGUP;
         if (relay->down == FLOW_OPEN && !has_rest(&relay->to_local))
             stream |= STREAM_READABLE;
@@ -296,11 +338,8 @@ static void on_local(void *context, unsigned events)
     struct relay *relay = context;
 
     ASSERT_OWNER(relay->at.room->loop);
-    if (events & WATCH_HANGUP) {
-        turn_deaf(relay);
-        if (!check_end(relay))
-            return;
-    }
+    if ((events & WATCH_HANGUP) && !local_gone(relay))
+        return;
     if ((events & WATCH_WRITABLE) && !write_local(relay))
         return;
     if ((events & WATCH_READABLE) && !read_local(relay))
@@ -311,9 +350,10 @@ static void on_local(void *context, unsigned events)
 void relay_on_ready(struct relay *relay, unsigned ready)
 {
     ASSERT_OWNER(relay->at.room->loop);
-    if ((ready & STREAM_WRITABLE) && !write_stream(relay))
-        return;
+    /* reading first: a peer that has reset the connection may have said why before */
     if ((ready & STREAM_READABLE) && !read_stream(relay))
+        return;
+    if ((ready & STREAM_WRITABLE) && !write_stream(relay))
         return;
     update(relay);
 }
@@ -338,6 +378,9 @@ int relay_new(struct relay **ret_relay, const struct relay_setup *setup)
         return r;
     }
     relay->at.local = setup->local;
+    stream_expect_much(setup->stream);
+    if (relay->up == FLOW_ENDED)
+        (void)shutdown(setup->local, SHUT_RD); /* who sends all the same gets EPIPE */
     if (relay->down == FLOW_ENDING && !has_rest(&relay->to_local)) {
         relay->down = FLOW_ENDED;
         (void)shutdown(setup->local, SHUT_WR);
@@ -353,6 +396,7 @@ struct relay *relay_free(struct relay *relay)
         return NULL;
     ASSERT_OWNER(relay->at.room->loop);
     watch_free(relay->watch);
+    timers_stop(&relay->at.room->loop->timers, &relay->stuck);
     if (relay->at.local >= 0)
         close(relay->at.local);
     drop_rest(&relay->to_stream);

@@ -1,10 +1,10 @@
 #pragma once
 /*
  * relay: bytes between a stream and a local socket, both ways, as they are: without JSON, without
- * another thread, without a timer. What can be read is read (up to 64 KiB at once, so several TLS
- * records) and written in one go; only what the other side does not take at once is kept, and
- * nothing more is read for it until that is gone. The end of one side is carried on to the other as
- * a half close.
+ * another thread, and without a timer while both sides are there. What can be read is read (up to
+ * 64 KiB at once, so several TLS records) and written in one go; only what the other side does not
+ * take at once is kept, and nothing more is read for it until that is gone. The end of one side is
+ * carried on to the other as a half close.
  *
  * A peer that speaks TLS 1.2 cannot half close: the local end of file becomes close_notify and FIN,
  * and what the peer still sends is delivered (RFC 5246 section 7.2.1 lets it stop at once).
@@ -13,7 +13,8 @@
  * Ownership: relay_new/relay_free. It owns the local fd; the stream is borrowed, and whoever owns
  * it calls relay_on_ready() from its on_ready.
  * Errors:    -errno from relay_new(). How it ended is told by on_end.
- * Limits:    room->n_scratch bytes are kept for each direction at most, none while nothing waits.
+ * Limits:    room->n_scratch bytes are kept for each direction at most, and as much in records on
+ * their way out; none while nothing waits.
  */
 #include "broker/socket.h"
 
@@ -26,6 +27,8 @@ enum relay_end {
     RELAY_FAILED,     /* the stream has failed, stream_error() tells why; all that came was passed
                          on. Without bytes that it sent in vain the local side cannot tell this
                          from an orderly end. */
+    RELAY_STUCK,      /* the local side is gone, and the peer has not taken any of what that had
+                         sent for a whole close_timeout */
 };
 
 struct relay_setup {

@@ -283,13 +283,19 @@ bool socket_finish_close(struct socket *socket, enum socket_outcome outcome)
     return gone;
 }
 
+/* Grows with every byte that the peer's system takes. */
+static uint64_t sent_so_far(const struct socket *socket)
+{
+    return socket->bytes_out - stream_unacknowledged(socket->stream);
+}
+
 static void on_close_timer(struct timer *timer)
 {
     struct socket *socket = container_of(timer, struct socket, close_timer);
 
-    if (!list_empty(&socket->sends) && socket->bytes_out != socket->close_mark) {
+    if (!list_empty(&socket->sends) && sent_so_far(socket) != socket->close_mark) {
         /* the peer still takes bytes: only a standstill is cut */
-        socket->close_mark = socket->bytes_out;
+        socket->close_mark = sent_so_far(socket);
         if (timers_start(&socket->room->loop->timers, timer,
                          (uint64_t)socket->room->close_timeout_ms, on_close_timer) == 0)
             return;
@@ -410,7 +416,7 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
     socket_set_sending(socket, SENDING_FINISHING);
     enum socket_outcome outcome = step_close(socket);
     if (outcome == SOCKET_E_PARKED) {
-        socket->close_mark = socket->bytes_out;
+        socket->close_mark = sent_so_far(socket);
         if (timers_start(&socket->room->loop->timers, &socket->close_timer,
                          (uint64_t)socket->room->close_timeout_ms, on_close_timer) == 0) {
             socket_update_interest(socket);
@@ -426,7 +432,14 @@ static enum socket_outcome close_complete(struct socket *socket, struct socket_c
 enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close)
 {
     ASSERT(socket->state == SOCKET_ATTACHED);
-    return close_complete(socket, close);
+    return close->option == SOCKET_CLOSE_ABORT ? close_abort(socket)
+                                               : close_complete(socket, close);
+}
+
+bool socket_is_attached(const struct socket *socket)
+{
+    return socket->state == SOCKET_ATTACHED ||
+           (socket->state == SOCKET_CLOSING && socket->attached);
 }
 
 enum socket_outcome socket_close(struct socket *socket, struct socket_close *close)
@@ -437,7 +450,7 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
         return SOCKET_E_NOT_CONNECTED;
     if (socket->state <= SOCKET_LISTENING) /* nothing is under way: it just goes */
         return close->option == SOCKET_CLOSE_PARTIAL ? SOCKET_E_NOT_CONNECTED : SOCKET_OK;
-    if (socket->state == SOCKET_ATTACHED)
+    if (socket_is_attached(socket))
         return SOCKET_E_ATTACHED;
     if (close->option == SOCKET_CLOSE_ABORT)
         return close_abort(socket);

@@ -143,7 +143,7 @@ struct socket {
     size_t n_attempt; /* bytes of the last write that would have blocked */
     char *carry;      /* TLS: bytes of a withdrawn send that the record under way already has */
     size_t n_carry, n_carried;
-    uint64_t close_mark;           /* bytes_out when the close timer was started */
+    uint64_t close_mark;           /* sent_so_far() when the close timer was started */
     const struct net_error *error; /* FAILED: the stream's, a constant, or own_error */
     struct net_error *own_error;
 };
@@ -178,6 +178,8 @@ void socket_consume(struct socket *socket, size_t n);
 /* A receive is not held up any more: see whether it can be served. */
 void socket_poke(struct socket *socket);
 
+/* Do its bytes go by a file descriptor? Also while what that has left is still passed on. */
+bool socket_is_attached(const struct socket *socket);
 const struct net_error *socket_error(const struct socket *socket);
 /* Its own and its peer's address; NULL: it has none. */
 const struct address *socket_local(const struct socket *socket);

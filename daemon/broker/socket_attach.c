@@ -9,6 +9,7 @@
 #include "broker/relay.h"
 #include "broker/socket_internal.h"
 #include "broker/socket_move.h"
+#include "util/log.h"
 
 /* What an attached socket has beside. */
 struct attached {
@@ -79,25 +80,30 @@ static void on_relay_end(void *context, enum relay_end end)
     case RELAY_FAILED:
         on_failed(socket);
         return;
+    case RELAY_STUCK:
+        log_info("socket %u: close_timeout passed, cut", socket->number);
+        attached->close.option = SOCKET_CLOSE_ABORT;
+        break;
     case RELAY_LOCAL_GONE:
+        /* sending has ended; the peer's end is waited for, so that what it was sent is not lost */
+        attached->close.option = SOCKET_CLOSE_COMPLETE;
         break;
     }
     attached->relay = relay_free(attached->relay);
-    /* sending has ended; the peer's end is waited for, so that what it was sent is not lost */
-    attached->close = (struct socket_close){.option = SOCKET_CLOSE_COMPLETE, .on_done = on_closed};
+    attached->close.on_done = on_closed;
     if (socket_close_attached(socket, &attached->close) != SOCKET_E_PARKED)
         forget(socket);
 }
 
 static enum socket_outcome check(const struct socket *socket)
 {
+    if (socket_is_attached(socket))
+        return SOCKET_E_ATTACHED;
     switch (socket->state) {
     case SOCKET_OPEN:
         break;
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
-    case SOCKET_ATTACHED:
-        return SOCKET_E_ATTACHED;
     case SOCKET_CLOSING:
     case SOCKET_SECURING:
         return SOCKET_E_BUSY;
@@ -194,16 +200,27 @@ int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct,
     return *ret_direct ? attach_direct(socket, ret_fd, ret_facts) : attach_pair(socket, ret_fd);
 }
 
+static struct socket *next_unattached(struct session *session)
+{
+    struct socket *socket;
+
+    for (size_t i = 0; (socket = map_next(&session->sockets, &i, NULL));)
+        if (!socket_is_attached(socket))
+            return socket;
+    return NULL;
+}
+
+bool session_has_unattached(struct session *session)
+{
+    ASSERT_OWNER(session->room->loop);
+    return next_unattached(session) != NULL;
+}
+
 void session_close_unattached(struct session *session)
 {
     struct socket *socket;
 
     ASSERT_OWNER(session->room->loop);
-    for (size_t i = 0; (socket = map_next(&session->sockets, &i, NULL));) {
-        if (socket->state == SOCKET_ATTACHED ||
-            (socket->state == SOCKET_CLOSING && socket->attached))
-            continue;
+    while ((socket = next_unattached(session)))
         session_socket_free(session, socket, false);
-        i = 0; /* the map has changed */
-    }
 }

@@ -25,5 +25,6 @@ NODISCARD int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct
  * is taken; always relayed. */
 NODISCARD int socket_attach_to(struct socket *socket, int local);
 
-/* Close all sockets of the session that are not attached. */
+/* The sockets of a session that are not attached: those that end with it. */
+bool session_has_unattached(struct session *session);
 void session_close_unattached(struct session *session);

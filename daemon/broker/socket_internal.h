@@ -43,7 +43,7 @@ bool socket_finish_close(struct socket *socket, enum socket_outcome outcome);
 /* Of an attached socket, in socket_attach.c. */
 void socket_relay_ready(struct socket *socket, unsigned ready);
 void socket_detach(struct socket *socket); /* fine when it is not attached */
-/* Its local side has gone: as socket_close() with SOCKET_CLOSE_COMPLETE. */
+/* Its local side has gone: as socket_close() with SOCKET_CLOSE_COMPLETE or _ABORT. */
 enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close);
 
 void socket_drop_buffer(struct socket *socket);

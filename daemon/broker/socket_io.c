@@ -89,12 +89,12 @@ enum socket_outcome socket_send(struct socket *socket, struct socket_send *send)
         return SOCKET_E_NOT_CONNECTED;
     if (socket->state == SOCKET_FAILED)
         return SOCKET_E_FAILED;
+    if (socket_is_attached(socket))
+        return SOCKET_E_ATTACHED;
     if (socket->state == SOCKET_CLOSING)
         return SOCKET_E_CLOSING;
     if (socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
-    if (socket->state == SOCKET_ATTACHED)
-        return SOCKET_E_ATTACHED;
     if (socket->sending != SENDING_OPEN)
         return SOCKET_E_SHUT_DOWN;
     /* a secure socket always sends as if blocking */
@@ -371,12 +371,12 @@ enum socket_outcome socket_receive(struct socket *socket, struct socket_receive 
     ASSERT_OWNER(socket->room->loop);
     if (socket->state <= SOCKET_CONNECTING)
         return SOCKET_E_NOT_CONNECTED;
+    if (socket_is_attached(socket))
+        return SOCKET_E_ATTACHED;
     if (socket->state == SOCKET_CLOSING)
         return SOCKET_E_CLOSING;
     if (socket->receive || socket->state == SOCKET_SECURING)
         return SOCKET_E_BUSY;
-    if (socket->state == SOCKET_ATTACHED)
-        return SOCKET_E_ATTACHED;
     enum socket_outcome outcome = judge(socket, receive);
     if (outcome != SOCKET_E_PARKED)
         return outcome;

@@ -18,6 +18,8 @@ enum socket_outcome socket_idle(const struct socket *socket)
 enum socket_outcome socket_export(struct socket *socket)
 {
     ASSERT_OWNER(socket->room->loop);
+    if (socket_is_attached(socket))
+        return SOCKET_E_ATTACHED;
     switch (socket->state) {
     case SOCKET_CONNECTING:
         return SOCKET_E_NOT_CONNECTED;
@@ -25,8 +27,6 @@ enum socket_outcome socket_export(struct socket *socket)
         return SOCKET_E_BUSY;
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
-    case SOCKET_ATTACHED:
-        return SOCKET_E_ATTACHED;
     default:
         break;
     }
@@ -117,6 +117,8 @@ enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role
                                   struct socket_secure *secure, struct connection **ret_connection)
 {
     ASSERT_OWNER(socket->room->loop);
+    if (socket_is_attached(socket))
+        return SOCKET_E_ATTACHED;
     switch (socket->state) {
     case SOCKET_FAILED:
         return SOCKET_E_FAILED;
@@ -125,8 +127,6 @@ enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role
         return SOCKET_E_BUSY;
     case SOCKET_OPEN:
         break;
-    case SOCKET_ATTACHED:
-        return SOCKET_E_ATTACHED;
     default:
         return SOCKET_E_NOT_CONNECTED;
     }

@@ -1,7 +1,9 @@
 #include "net/stream_internal.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net/tls_engine.h"
@@ -133,6 +135,14 @@ int stream_write(struct stream *stream, const void *data, size_t n, size_t *ret_
     return n == 0 ? 0 : stream->kind->write(stream, data, n, ret_n);
 }
 
+size_t stream_unacknowledged(const struct stream *stream)
+{
+    int n = 0;
+
+    ASSERT_OWNER(stream->loop);
+    return ioctl(stream->connection->fd, SIOCOUTQ, &n) < 0 || n < 0 ? 0 : (size_t)n; /* tcp(7) */
+}
+
 int stream_shutdown(struct stream *stream)
 {
     ASSERT_OWNER(stream->loop);
@@ -143,6 +153,13 @@ int stream_finish(struct stream *stream)
 {
     ASSERT_OWNER(stream->loop);
     return stream->failed ? STREAM_E_FAILED : stream->kind->finish(stream);
+}
+
+void stream_expect_much(struct stream *stream)
+{
+    ASSERT_OWNER(stream->loop);
+    if (stream->connection->tls)
+        tls_engine_expect_much(stream->connection->tls);
 }
 
 int stream_interest(struct stream *stream, unsigned ready)

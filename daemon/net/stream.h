@@ -92,12 +92,18 @@ NODISCARD int stream_peek(const struct stream *stream);
  * with the bytes not taken (they may have moved) and be no shorter; until all is taken, shutdown,
  * finish and export are not possible, reading and freeing are. */
 NODISCARD int stream_write(struct stream *stream, const void *data, size_t n, size_t *ret_n);
+/* How many bytes of what was written (of TLS: as they are on the wire) the peer's system has not
+ * taken yet. */
+size_t stream_unacknowledged(const struct stream *stream);
 /* End sending: FIN; with TLS 1.3 close_notify (and no FIN). Returns 0, STREAM_E_AGAIN,
  * STREAM_E_NO_HALF_CLOSE, STREAM_E_FAILED. */
 NODISCARD int stream_shutdown(struct stream *stream);
 /* Complete end of sending, before the stream is read to its end and closed: close_notify (any
  * version), then FIN. Returns 0, STREAM_E_AGAIN or STREAM_E_FAILED. */
 NODISCARD int stream_finish(struct stream *stream);
+
+/* Many bytes are to pass through: TLS reads and writes several records at a time from now on. */
+void stream_expect_much(struct stream *stream);
 
 /* What to wait for: bits of stream_ready; 0: nothing. Level-triggered; cheap when nothing changes.
  * Returns 0 or -errno. */

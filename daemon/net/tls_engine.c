@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD + SSL3_RT_HEADER_LENGTH,
+    MUCH_RECORDS = 4, /* read at a time when much is expected */
+};
+
 /* An address is only ever compared with iPAddress entries, and never sent. */
 static int set_name(struct tls_engine *engine, const struct tls_name *name)
 {
@@ -252,6 +257,10 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
         tls_kernel_done(engine);
     if (r == 0)
         tls_resume_done(engine);
+    /* without memory for it OpenSSL writes to the socket by itself; so does the kernel */
+    if (r == 0 && !engine->kernel_sends &&
+        tls_gather_new(&engine->gather, engine->ssl, SSL_get_wfd(engine->ssl)) != 0)
+        engine->gather = NULL;
     return r;
 }
 
@@ -285,23 +294,84 @@ int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *r
     return 0;
 }
 
+void tls_engine_expect_much(struct tls_engine *engine)
+{
+    /* its buffer is given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS) */
+    SSL_set_default_read_buffer_len(engine->ssl, MUCH_RECORDS * RECORD_MAX);
+    engine->much = true;
+}
+
+/* One record after the other (SSL_MODE_ENABLE_PARTIAL_WRITE), as far as it goes. */
+static int write_records(struct tls_engine *engine, const char *data, size_t n, size_t *ret_taken,
+                         struct net_error *ret_error)
+{
+    size_t put;
+    int r;
+
+    *ret_taken = 0;
+    do {
+        before_call();
+        r = classify(engine, SSL_write_ex(engine->ssl, data + *ret_taken, n - *ret_taken, &put),
+                     NET_STAGE_IO, ret_error);
+        if (r)
+            break;
+        *ret_taken += put;
+        if (engine->gather)
+            tls_gather_mark(engine->gather, put);
+    } while (*ret_taken < n && (!engine->gather || tls_gather_has_room(engine->gather)));
+    return r;
+}
+
+/* What of the collected records goes out is added to *taken; the others count as not taken, as they
+ * must be asked for again. */
+static int flush_gathered(struct tls_engine *engine, size_t *taken, struct net_error *ret_error)
+{
+    size_t n_out;
+    int r = tls_gather_flush(engine->gather, &n_out);
+
+    *taken += n_out;
+    if (r >= 0)
+        return r == 0 ? 0 : TLS_E_WANT_WRITE;
+    engine->failed = true;
+    *ret_error = (struct net_error){.stage = NET_STAGE_IO, .cause = NET_SYSTEM, .sys_errno = -r};
+    return TLS_E_FAILED;
+}
+
+static int write_gathered(struct tls_engine *engine, const char *data, size_t n, size_t *ret_taken,
+                          struct net_error *ret_error)
+{
+    struct net_error ignored; /* the first one counts */
+    size_t put;
+
+    *ret_taken = 0;
+    for (;;) {
+        int r = flush_gathered(engine, ret_taken, ret_error);
+        if (*ret_taken == n && r != TLS_E_FAILED)
+            return 0; /* what may still wait behind it is OpenSSL's own */
+        if (r)
+            return r;
+        size_t left = n - *ret_taken;
+        tls_gather_begin(engine->gather, engine->much && left > SSL3_RT_MAX_PLAIN_LENGTH);
+        r = write_records(engine, data + *ret_taken, left, &put, ret_error);
+        tls_gather_end(engine->gather);
+        if (r) {
+            (void)flush_gathered(engine, ret_taken, &ignored);
+            return r;
+        }
+    }
+}
+
 int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size_t *ret_n,
                      struct net_error *ret_error)
 {
-    size_t taken = 0, put;
-    int r;
+    size_t taken;
 
     if (engine->failed)
         return fail_again(engine, ret_error);
     if (engine->kernel_sends)
         return tls_kernel_write(engine, data, n, ret_n, ret_error);
-    do { /* one record each (SSL_MODE_ENABLE_PARTIAL_WRITE) */
-        before_call();
-        r = classify(engine, SSL_write_ex(engine->ssl, (const char *)data + taken, n - taken, &put),
-                     NET_STAGE_IO, ret_error);
-        if (r == 0)
-            taken += put;
-    } while (r == 0 && taken < n);
+    int r = engine->gather ? write_gathered(engine, data, n, &taken, ret_error)
+                           : write_records(engine, data, n, &taken, ret_error);
     engine->write_blocked = r == TLS_E_WANT_READ || r == TLS_E_WANT_WRITE;
     if (taken == 0)
         return r;
@@ -316,17 +386,24 @@ int tls_engine_write(struct tls_engine *engine, const void *data, size_t n, size
 
 int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_error)
 {
+    size_t none = 0;
+
     if (engine->failed)
         return fail_again(engine, ret_error);
     ASSERT(!engine->write_blocked);
-    if (engine->notified)
-        return 0; /* a second SSL_shutdown() would read */
+    if (engine->notified) /* a second SSL_shutdown() would read */
+        return engine->gather ? flush_gathered(engine, &none, ret_error) : 0;
+    /* the answer to a KeyUpdate may have had no room; SSL_shutdown() refuses before it is out */
     before_call();
-    int r = SSL_shutdown(engine->ssl);
+    int r = SSL_in_init(engine->ssl) ? SSL_do_handshake(engine->ssl) : 1;
+    if (r <= 0)
+        return classify(engine, r, NET_STAGE_IO, ret_error);
+    before_call();
+    r = SSL_shutdown(engine->ssl);
     if (r < 0)
         return classify(engine, r, NET_STAGE_IO, ret_error);
     engine->notified = true;
-    return 0;
+    return engine->gather ? flush_gathered(engine, &none, ret_error) : 0;
 }
 
 bool tls_engine_pending(const struct tls_engine *engine)

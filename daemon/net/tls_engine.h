@@ -63,6 +63,8 @@ NODISCARD int tls_engine_write(struct tls_engine *engine, const void *data, size
                                struct net_error *ret_error);
 /* Send close_notify. A record that is half sent must be finished first, by tls_engine_write(). */
 NODISCARD int tls_engine_close_notify(struct tls_engine *engine, struct net_error *ret_error);
+/* stream_expect_much() */
+void tls_engine_expect_much(struct tls_engine *engine);
 /* Another read is worth trying although the socket shows nothing. */
 bool tls_engine_pending(const struct tls_engine *engine);
 /* A record is half sent. */

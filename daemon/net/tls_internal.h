@@ -11,6 +11,7 @@
 #include "net/tls_chain.h"
 #include "net/tls_engine.h"
 #include "net/tls_session.h"
+#include "net/tls_gather.h"
 
 struct tls_engine {
     SSL *ssl;
@@ -26,6 +27,8 @@ struct tls_engine {
     bool kernel_wish;               /* during a handshake: the kernel shall encrypt if it can */
     bool kernel_sends;              /* it does what is sent */
     bool ahead;                     /* the handshake reads by tls_ahead_set() */
+    bool much;                      /* stream_expect_much() */
+    struct tls_gather *gather;      /* the write BIO's, after the handshake; NULL: no memory */
     struct net_error *failure;      /* the failure, when it was found behind data */
     struct net_error *verify_error; /* where verification tells its failure, during a handshake */
     const unsigned char *alpn;      /* a server's, during a handshake; wire form, the best first */

@@ -16,6 +16,7 @@ enum {
     OUT_KEEP = 16384,      /* an idle client's buffer is not kept larger */
     READS_MAX = 16,        /* reads per event: other clients want their turn */
     RETRY_MS = 20,         /* until a descriptor that could not be sent is tried again */
+    FDS_WAITING_MAX = 64,  /* descriptors that wait to be sent; more requests are not read then */
 };
 
 static void on_event(void *context, unsigned events);
@@ -37,7 +38,7 @@ static void update_watch(struct client *client)
     unsigned events = 0;
 
     events |= client->state != CLIENT_ENDED && takes_lines(client) ? WATCH_READABLE : WATCH_HANGUP;
-    if (client->out.n_data > 0)
+    if (client->out.n_data > 0 && !timer_running(&client->retry))
         events |= WATCH_WRITABLE;
     int r = watch_set(client->watch, events);
     ASSERT(r == 0); /* libuv only takes a note of it */
@@ -161,7 +162,9 @@ void client_doom(struct client *client)
 static void update_paused(struct client *client)
 {
     size_t limit = client->io->snapshot->settings.unread_answers;
-    bool paused = client->paused ? client->out.n_data > limit / 2 : client->out.n_data > limit;
+    bool paused = client->paused
+                      ? client->out.n_data > limit / 2 || client->fds.n > FDS_WAITING_MAX / 2
+                      : client->out.n_data > limit || client->fds.n > FDS_WAITING_MAX;
 
     if (paused == client->paused)
         return;

@@ -32,8 +32,7 @@ void method_broker_hello(struct request *request)
         log_info("session %llu is %s", (unsigned long long)client->session->id, client->name);
     }
     for (int method = METHOD_UNKNOWN + 1; method < METHOD_N; method++)
-        if (method_infos[method].traits & METHOD_BUILT)
-            methods[n_methods++] = method_infos[method].name;
+        methods[n_methods++] = method_infos[method].name;
     struct proto_broker_hello_result result = {
         .server = "tcpbroker",
         .version = TCPBROKER_VERSION,

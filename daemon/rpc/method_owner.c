@@ -28,6 +28,10 @@ void method_tcp_transfer(struct request *request)
 
     if (!request_socket(request, params->socket))
         return;
+    if (socket_is_attached(request->socket)) {
+        fail_outcome(request, SOCKET_E_ATTACHED);
+        return;
+    }
     if (socket_idle(request->socket) != SOCKET_OK) {
         fail_outcome(request, SOCKET_E_BUSY);
         return;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/socket_attach.h"
 #include "rpc/errand.h"
 #include "rpc/method.h"
 #include "rpc/rows.h"
@@ -79,7 +80,7 @@ static bool holds_sockets(const struct client *client)
 {
     const struct session *session = client->session;
     bool alone = session->members.next == session->members.prev && session->n_guests == 0;
-    return alone && !session->durable && session->sockets.n_used > 0;
+    return alone && !session->durable && session_has_unattached(client->session);
 }
 
 static void set_sockets_fault(struct fault *fault, const struct client *client)

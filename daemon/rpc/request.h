@@ -113,6 +113,6 @@ static inline struct session *request_session(const struct request *request)
     return request->client->session;
 }
 
-/* The handlers, one for each built method. */
+/* The handlers, one for each method. */
 typedef void (*request_handler)(struct request *request);
 request_handler request_handler_of(enum method method);

@@ -6,7 +6,7 @@
 #include "proto/gen/proto_tables.h"
 #include "proto/methods.h"
 
-enum { BUILT = METHOD_BUILT, IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
+enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
 
 #define NONE FIELD_NO_PRESET
 
@@ -101,8 +101,7 @@ static void print_structs(void)
 #define OBJECT_BEGIN(object) printf("\nstruct tcpb_" #object " {\n");
 #define OBJECT_END(object)   printf("};\n");
 #define METHOD_BEGIN(ID, object, wire, traits, summary)                                            \
-    printf("\n/* %s%s: %s */\nstruct tcpb_" #object "_params {\n    char unused_;\n", wire,        \
-           (traits)&METHOD_BUILT ? "" : " (not in this version)", summary);
+    printf("\n/* %s: %s */\nstruct tcpb_" #object "_params {\n    char unused_;\n", wire, summary);
 #define METHOD_RESULT(ID, object)                                                                  \
     printf("};\n\nstruct tcpb_" #object "_result {\n    char unused_;\n");
 #define METHOD_END(ID, object) printf("};\n");
@@ -164,9 +163,7 @@ static void print_prototypes(void)
 {
 #include "proto/define_none.h"
 #undef METHOD_BEGIN
-#define METHOD_BEGIN(ID, object, wire, traits, summary)                                            \
-    if ((traits)&METHOD_BUILT)                                                                     \
-        print_prototype(#object, wire, summary);
+#define METHOD_BEGIN(ID, object, wire, traits, summary) print_prototype(#object, wire, summary);
 #include "proto/methods.def"
 #include "proto/undef.h"
 }

@@ -99,12 +99,11 @@ static void print_methods(void)
     for (unsigned i = METHOD_UNKNOWN + 1; i < METHOD_N; i++) {
         const struct method_info *info = &method_infos[i];
 
-        printf("%s### %s\n\n%c%s%s%s.\n\n", i > METHOD_UNKNOWN + 1 ? "\n" : "", info->name,
+        printf("%s### %s\n\n%c%s%s.\n\n", i > METHOD_UNKNOWN + 1 ? "\n" : "", info->name,
                info->summary[0] >= 'a' && info->summary[0] <= 'z' ? info->summary[0] - 32
                                                                   : info->summary[0],
                info->summary + 1,
-               info->traits & METHOD_ADMIN ? " (root or an administrator only)" : "",
-               info->traits & METHOD_BUILT ? "" : " *(not in this version)*");
+               info->traits & METHOD_ADMIN ? " (root or an administrator only)" : "");
         if (info->params->n_fields == 0) {
             printf("No parameters.\n\n");
         } else {

@@ -1,5 +1,4 @@
 """The command: against a broker of a few lines that says what a test wants to hear, and against the real daemon."""
-import base64
 import json
 import os
 import shutil
@@ -8,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import harness  # noqa: E402
+import servers  # noqa: E402
+from ca import certificates  # noqa: E402
 
 
 def command_path():
@@ -55,14 +57,10 @@ class FakeBroker:
         self.listener.listen(8)
 
     def __enter__(self):
-        self.thread = threading.Thread(target=self.accept, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self.accept, daemon=True).start()
         return self
 
     def __exit__(self, *unused):
-        # not before the thread has ended: it would accept from whatever gets the number of the closed descriptor
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join()
         self.listener.close()
         shutil.rmtree(self.folder)
 
@@ -91,50 +89,47 @@ class FakeBroker:
             answer["result"] = self.handlers[request["method"].replace(".", "_")](params)
         except Failure as failure:
             answer["error"] = failure.error
+        fds = [answer["result"].pop("fd")] if "fd" in answer.get("result", {}) else []
         with lock:
             try:
-                client.sendall(json.dumps(answer).encode() + b"\n")
+                socket.send_fds(client, [json.dumps(answer).encode() + b"\n"], fds)
             except OSError:
                 pass  # the command has ended; it need not wait for all answers
+        for fd in fds:
+            os.close(fd)
 
 
 CONNECTED = {"socket": 5, "remote_address": "127.0.0.1", "remote_port": 9, "local_address": "127.0.0.1",
              "local_port": 1000, "timing_us": {"resolve": 1, "connect": 2, "handshake": 3, "total": 6}}
 
 
-class Echo:
-    """What a connection to an echo server looks like through the broker."""
+class Stream:
+    """A stream that is handed out; serve(sock, data) plays the broker's end of it. data: what arrived before."""
 
-    def __init__(self, partial=True):
-        self.data, self.ended, self.partial = b"", False, partial
-        self.changed = threading.Condition()
+    def __init__(self, serve=None, direct=False):
+        self.serve, self.direct = serve or self.echo, direct
 
-    def send(self, params):
-        data = base64.b64decode(params["data_base64"], validate=True)
-        with self.changed:
-            self.data += data
-            self.changed.notify()
-        return {"sent": len(data)}
+    @staticmethod
+    def echo(sock):
+        while data := sock.recv(65536):
+            sock.sendall(data)
+
+    def connect(self, params):
+        ours, theirs = socket.socketpair()
+
+        def run():
+            with ours:
+                self.serve(ours)
+        threading.Thread(target=run, daemon=True).start()
+        facts = {name: value for name, value in CONNECTED.items() if name != "socket" or not self.direct}
+        return facts | {"fds": 1, "direct": self.direct, "fd": theirs.detach()}
 
     def receive(self, params):
-        with self.changed:
-            self.changed.wait_for(lambda: self.data or self.ended)
-            data, self.data = self.data[:params["max_bytes"]], self.data[params["max_bytes"]:]
-        more = {} if data else {"closed": True}
-        return {"received": len(data), "data_base64": base64.b64encode(data).decode(), **more}
-
-    def close(self, params):
-        if params.get("option", 0) == 1:
-            with self.changed:
-                self.ended = True
-                self.changed.notify()
-            if not self.partial:
-                raise Failure(-1018, "TLS_NO_PARTIAL_CLOSE", "tls")
-        return {"status": 0, "discarded": 0}
+        raise Failure(-10038, "ENOTSOCK", "request")
 
     def broker(self, **more):
-        return FakeBroker(**{"TCPConnect": lambda params: CONNECTED, "TCPSend": self.send, "TCPReceive": self.receive,
-                             "TCPClose": self.close, **more})
+        return FakeBroker(**{"TCPConnect": self.connect, "TCPReceive": self.receive, **more})
+
 
 
 class Call(unittest.TestCase):
@@ -264,7 +259,7 @@ class Session(unittest.TestCase):
                     self.assertEqual(methods.count("Session.Join"), 1 if joins and token else 0, words)
                     if joins and token:
                         self.assertEqual(methods, ["Session.Join", "Broker.List"])
-        with Echo().broker() as broker:
+        with Stream().broker() as broker:
             self.assertEqual(run(broker.path, "connect", "h", "9", stdin=b"x", TCPBROKER_SESSION=self.TOKEN).stdout, b"x")
 
     def test_lines_after_joining(self):
@@ -349,70 +344,134 @@ class ExitStatus(unittest.TestCase):
 
 class Connect(unittest.TestCase):
     def test_bytes_of_all_kinds_both_ways(self):
-        data = bytes(range(256)) * 2000
-        with Echo().broker() as broker:
-            done = run(broker.path, "connect", "localhost", "9", stdin=data)
-            self.assertEqual((done.returncode, done.stderr), (0, b""))
-            self.assertEqual(done.stdout, data)
-            labels = {params["thread"] for _, params in broker.seen}
-            self.assertEqual(len(labels), 1)
-            self.assertIn(("TCPClose", {"socket": 5, "option": 1, "thread": labels.pop()}), broker.seen)
-
-    def test_no_half_close_with_tls_1_2(self):
-        with Echo(partial=False).broker() as broker:
-            done = run(broker.path, "connect", "--tls", "localhost", "9", stdin=b"x")
-            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"x", b""))
+        data = bytes(range(256)) * 20000
+        for direct in (False, True):
+            with Stream(direct=direct).broker() as broker:
+                done = run(broker.path, "connect", "localhost", "9", stdin=data)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+                self.assertEqual(done.stdout, data)
+                labels = {params["thread"] for _, params in broker.seen}
+                self.assertEqual(len(labels), 1)
+                self.assertTrue(broker.seen[0][1]["attach"])
+                # whether it was cut off has to be asked, where there is somebody to ask
+                self.assertEqual([method for method, _ in broker.seen[1:]], [] if direct else ["TCPReceive"])
 
     def test_options(self):
-        with Echo().broker() as broker:
-            done = run(broker.path, "connect", "h", "9", "--tls", "--no-verify", "--server-name=n", "--timeout", "1.5", "-v")
+        with Stream().broker() as broker:
+            done = run(broker.path, "connect", "h", "9", "--tls", "--no-verify", "--server-name=n", "--timeout", "1.5", "-v",
+                       "--family", "ipv6", "--profile=p", "--identity", "i")
             self.assertEqual((done.returncode, done.stdout), (0, b""))
             self.assertIn(b"connected to 127.0.0.1 port 9", done.stderr)
             params = broker.seen[0][1]
             del params["thread"]
             self.assertEqual(params, {"hostname": "h", "port": 9, "secure": True, "verify": False, "server_name": "n",
-                                      "timeout_ms": 1500})
-            done = run(broker.path, "connect", "h", "9", "--tls", "--profile", "p", "--identity=i")
-            self.assertEqual(done.returncode, 0, done.stderr)
-            asked = [params for method, params in broker.seen if method == "TCPConnect"][1]
-            self.assertEqual((asked["profile"], asked["identity"], asked["verify"]), ("p", "i", True))
+                                      "timeout_ms": 1500, "family": "ipv6", "profile": "p", "identity": "i", "attach": True})
             done = run(broker.path, "connect", "h", "9", "--json")
-            self.assertEqual(json.loads(done.stderr), CONNECTED)
+            self.assertEqual(json.loads(done.stderr), CONNECTED | {"fds": 1, "direct": False})
             for words in (["h"], ["h", "9", "x"], ["h", "9", "--no-verify"], ["h", "9", "--timeout", "x"],
                           ["h", "9", "--timeout", "nan"], ["h", "9", "--tls=1"], ["h", "9", "--server-name"],
-                          ["h", "9", "--profile", "p"], ["h", "9", "--identity", "i"], ["h", "9", "--tls", "--identity"]):
+                          ["h", "9", "--family", "ipv5"], ["h", "9", "--identity", "i"], ["h", "9", "--profile", "p"]):
                 self.assertEqual(run(broker.path, "connect", *words).returncode, 2, words)
 
     def test_the_peers_end_does_not_wait_for_our_input(self):
-        with Echo().broker(TCPReceive=lambda params: {"received": 0, "data_base64": "", "closed": True}) as broker:
+        def still_open(params):
+            raise Failure(-33003, "ATTACHED", "request")
+        with Stream(lambda sock: sock.shutdown(socket.SHUT_WR)).broker(TCPReceive=still_open) as broker:
             process = subprocess.Popen([command_path(), "-S", broker.path, "connect", "h", "9"], stdin=subprocess.PIPE)
             self.assertEqual(process.wait(harness.seconds(10)), 0)
             process.stdin.close()
 
     def test_what_came_before_a_failed_send_is_printed(self):
-        echo, failed = Echo(), threading.Event()
+        def serve(sock):
+            sock.sendall(b"hi")
+            sock.shutdown(socket.SHUT_RD)
+            sending.wait(10)
 
-        def send(params):
-            failed.set()
+        def why(params):
             raise Failure(-10054, "ECONNRESET", "io")
+        for reasons in ({"TCPReceive": why}, {}):
+            sending = threading.Event()
+            with Stream(serve).broker(**reasons) as broker:
+                process = subprocess.Popen([command_path(), "-S", broker.path, "connect", "h", "9"], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertEqual(process.stdout.read(2), b"hi")
+                process.stdin.write(b"x")
+                process.stdin.flush()
+                time.sleep(0.05)
+                sending.set()
+                _, told = process.communicate(timeout=harness.seconds(10))
+                self.assertEqual(process.returncode, 1)
+                self.assertIn(b"[ECONNRESET, io]" if reasons else b"sending failed: Broken pipe [EPIPE, io]", told)
 
-        def receive(params):
-            failed.wait(10)
-            with echo.changed:
-                echo.data, echo.ended, last = b"", True, not echo.ended
-            return {"received": 2, "data_base64": "aGk="} if last else {"received": 0, "data_base64": "", "closed": True}
-        with echo.broker(TCPSend=send, TCPReceive=receive) as broker:
-            done = run(broker.path, "connect", "h", "9", stdin=b"x")
-            self.assertEqual((done.returncode, done.stdout), (1, b"hi"))
-            self.assertIn(b"[ECONNRESET, io]", done.stderr)
-
-    def test_a_failure_in_the_middle(self):
-        def fail(params):
+    def test_cut_off(self):
+        def why(params):
             raise Failure(-33011, "TLS_IO", "io", "the stream was cut off")
-        with Echo().broker(TCPReceive=fail) as broker:
+        with Stream(lambda sock: sock.sendall(b"half")).broker(TCPReceive=why) as broker:
             done = run(broker.path, "connect", "h", "9")
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual((done.returncode, done.stdout), (1, b"half"))
             self.assertIn(b"cut off [TLS_IO, io]", done.stderr)
+
+    def test_a_broker_that_dies(self):
+        """With TLS the stream ends with it: that is no orderly end."""
+        with harness.Daemon("--cacerts", certificates().cacerts, exit_status=-9) as daemon, \
+                servers.Server(servers.banner(b"hello"), tls=servers.tls_context()) as server:
+            process = subprocess.Popen([command_path(), "-S", daemon.socket_path, "connect", "--tls", "localhost",
+                                        str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(process.stdout.read(5), b"hello")
+            daemon.process.kill()
+            out, told = process.communicate(timeout=harness.seconds(10))
+            self.assertEqual((process.returncode, out), (1, b""), told)
+            self.assertIn(b"[LOST, client]", told)
+
+    def test_a_reader_that_reads_late(self):
+        """Neither side waits for the other: all of the input is taken before anything of the output is read."""
+        data = os.urandom(150000)
+        with Stream().broker() as broker:
+            process = subprocess.Popen([command_path(), "-S", broker.path, "connect", "h", "9"], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE)
+            process.stdin.write(data)
+            process.stdin.close()
+            self.assertEqual(process.stdout.read(), data)
+            self.assertEqual(process.wait(harness.seconds(10)), 0)
+            process.stdout.close()
+
+
+class SshProxy(unittest.TestCase):
+    def proxy(self, path, *words):
+        """Run it as ssh does; the status, standard error and the descriptor, if one came."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            process = subprocess.Popen([command_path(), "-S", path, "ssh-proxy", *words], stdin=theirs, stdout=theirs,
+                                       stderr=subprocess.PIPE)
+            theirs.close()
+            data, fds, _, _ = socket.recv_fds(ours, 10, 4)
+            _, told = process.communicate(timeout=harness.seconds(10))
+            self.assertEqual((len(data), len(fds)), (1, 1) if process.returncode == 0 else (0, 0), told)
+            return process.returncode, told, socket.socket(fileno=fds[0]) if fds else None
+
+    def test_passes_the_connection(self):
+        for options in ([], ["--tls"]):
+            with harness.Daemon("--cacerts", certificates().cacerts) as daemon, \
+                    servers.Server(tls=servers.tls_context() if options else None) as server:
+                status, told, stream = self.proxy(daemon.socket_path, *options, "localhost", str(server.port))
+                self.assertEqual((status, told), (0, b""))
+                stream.settimeout(harness.seconds(10))
+                self.assertEqual(stream.family, socket.AF_UNIX if options else socket.AF_INET)
+                stream.sendall(b"x" * 100000)  # the command has ended
+                self.assertEqual(servers.read_exactly(stream, 100000), b"x" * 100000)
+                stream.close()
+
+    def test_failures(self):
+        with harness.Daemon() as daemon:
+            status, told, _ = self.proxy(daemon.socket_path, "127.0.0.1", str(servers.closed_port()))
+            self.assertEqual(status, 5)
+            self.assertIn(b"[ECONNREFUSED, connect]", told)
+            self.assertEqual(self.proxy(daemon.socket_path, "127.0.0.1", "1", "--family", "ipv6")[0], 4)
+            self.assertEqual(self.proxy(daemon.socket_path, "127.0.0.1")[0], 2)
+        self.assertEqual(self.proxy("/nowhere", "127.0.0.1", "1")[0], 69)
+        done = run("/nowhere", "ssh-proxy", "h", "1")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"ProxyUseFdpass", done.stderr)
 
 
 class Listing(unittest.TestCase):
@@ -479,6 +538,28 @@ class RealDaemon(unittest.TestCase):
             done = run(self.path, "connect", "127.0.0.1", server.port, stdin=data)
             self.assertEqual((done.returncode, done.stderr), (0, b""))
             self.assertEqual(done.stdout, data)
+
+    def test_connect_tls(self):
+        data = os.urandom(3000000)
+        with harness.Daemon("--cacerts", certificates().cacerts) as daemon:
+            for context in (servers.tls12(), servers.tls13()):
+                with servers.Server(tls=context) as server:
+                    done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port), stdin=data)
+                    self.assertEqual((done.returncode, done.stderr), (0, b""))
+                    self.assertEqual(done.stdout, data)
+
+            def cut(connection):
+                connection.sendall(b"half of i")
+                os.close(connection.detach())  # without close_notify
+            with servers.Server(cut, tls=servers.tls_context()) as server:
+                done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port))
+                self.assertEqual((done.returncode, done.stdout), (1, b"half of i"))
+                self.assertIn(b"[TLS_IO, io]", done.stderr)
+            for tls in (None, servers.tls_context()):
+                with servers.Server(servers.resetter, tls=tls) as server:
+                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port))
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(b"[ECONNRESET, io]", done.stderr)
 
     def test_refused(self):
         with EchoServer() as server:

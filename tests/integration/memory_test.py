@@ -124,6 +124,12 @@ class Memory(unittest.TestCase):
         plain = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": self.echo.port}).get("socket", 1000)
         yield "TCPStartTLS", {"socket": plain, "server_name": "localhost", "timeout_ms": 300, "alpn": ["a"], "verify": False}
         yield "TCPSend", [plain, "x"]
+        yield "TCPConnect", {"hostname": "127.0.0.1", "port": self.echo.port, "attach": True}
+        # with bytes read ahead it is relayed, and its descriptor closed at once, as nobody receives it
+        ahead = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": self.echo.port}).get("socket", 1000)
+        yield "TCPSend", [ahead, "hello"]
+        yield "TCPReceive", {"socket": ahead, "exact": 1, "timeout_ms": 500}
+        yield "TCPAttach", [ahead]
         yield "TCPPing", {"hostname": "localhost", "timeout": 50}
         yield "Session.Set", {"receive_timeout_ms": 20}
         token = (yield "Session.Open", [60000]).get("token", "s")

@@ -29,7 +29,7 @@ def text_of(*path):
 
 README = text_of("README.md")
 # a marked example, and the output that may be shown in the block after it
-EXAMPLE = re.compile(r"^<!-- run: (\w+) -->\n```\w+\n(.*?)^```\n(?:\n```\n(.*?)^```\n)?", re.M | re.S)
+EXAMPLE = re.compile(r"^<!-- run: ([\w-]+) -->\n```\w+\n(.*?)^```\n(?:\n```\n(.*?)^```\n)?", re.M | re.S)
 
 
 def examples(kind):
@@ -84,13 +84,14 @@ class Examples(TestCase):
         self.run_command("cmake", "--install", os.path.join(BUILD, "lib"), "--prefix", lib)
         folder = next(path for path, _, files in os.walk(lib) if "libtcpbroker.so" in files)
         self.environment.update(PKG_CONFIG_PATH=os.path.join(folder, "pkgconfig"), LD_LIBRARY_PATH=folder)
-        (program, _), = examples("c")
         (compile_line, _), = examples("cc")
-        with open(os.path.join(self.folder, "hello.c"), "w", encoding="utf-8") as file:
-            file.write(program)
-        self.run_command("sh", "-e", text=compile_line.replace("cc ", "cc -Wall -Wextra -Werror ", 1))
-        self.assertEqual(self.run_command("./hello"), "hello\n")
-        self.assertEqual(self.tls.handshakes, 1)
+        for handshakes, kind in enumerate(("c", "c-attach"), 1):
+            (program, _), = examples(kind)
+            with open(os.path.join(self.folder, "hello.c"), "w", encoding="utf-8") as file:
+                file.write(program)
+            self.run_command("sh", "-e", text=compile_line.replace("cc ", "cc -Wall -Wextra -Werror ", 1))
+            self.assertEqual(self.run_command("./hello"), "hello\n")
+            self.assertEqual(self.tls.handshakes, handshakes)
 
     def test_shell(self):
         if not shutil.which("nc"):

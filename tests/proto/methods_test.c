@@ -58,7 +58,6 @@ TEST(methods, tables_are_sound)
         CHECK(method_infos[i].params->size <= sizeof(union method_params));
     }
     check_table(&proto_error_object_table);
-    CHECK(!(method_infos[METHOD_UNKNOWN].traits & METHOD_BUILT));
 }
 
 TEST(methods, errors)

@@ -111,7 +111,7 @@ static void check_object(const struct json *schema, const struct field_table *ta
     }
 }
 
-TEST(openrpc, all_built_methods)
+TEST(openrpc, all_methods)
 {
     struct json *json = document();
     size_t n = 0;
@@ -121,9 +121,7 @@ TEST(openrpc, all_built_methods)
     for (unsigned i = METHOD_UNKNOWN + 1; i < METHOD_N; i++) {
         const struct method_info *info = &method_infos[i];
         const struct json *method = named(at(json, "methods"), info->name);
-        CHECK_INT(method != NULL, (info->traits & METHOD_BUILT) != 0);
-        if (!method)
-            continue;
+        CHECK(method != NULL);
         n++;
         CHECK_STRING(text_at(method, "summary"), info->summary);
         CHECK_INT(at(method, "x-immediate") != NULL, (info->traits & METHOD_IMMEDIATE) != 0);

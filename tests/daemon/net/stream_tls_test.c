@@ -131,7 +131,7 @@ static void serve_plain_close(struct fixture_server *server, SSL *ssl, int fd)
     MUST(SSL_get_error(ssl, 0) == SSL_ERROR_ZERO_RETURN);
 }
 
-enum { N_BULK = 4 * 1024 * 1024 };
+enum { N_BULK = 16 * 1024 * 1024 }; /* more than kernels take without a reader */
 
 static unsigned char pattern_at(size_t i)
 {
@@ -154,6 +154,29 @@ static void serve_slow_reader(struct fixture_server *server, SSL *ssl, int fd)
             MUST(buffer[i] == pattern_at(n_read++));
     MUST(n_read == N_BULK);
     MUST(SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN);
+}
+
+enum { N_UPDATES = 20 };
+
+static void serve_key_updates(struct fixture_server *server, SSL *ssl, int fd)
+{
+    unsigned char buffer[16384];
+    size_t n_read = 0;
+    int n, narrow = 65536;
+    (void)server;
+    MUST(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &narrow, sizeof(narrow)) == 0);
+    for (int i = 0; i < N_UPDATES; i++) {
+        MUST(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) == 1);
+        memset(buffer, i, 1000);
+        MUST(SSL_write(ssl, buffer, 1000) == 1000);
+    }
+    sem_wait(&reader_may_go);
+    while ((n = SSL_read(ssl, buffer, sizeof(buffer))) > 0)
+        for (int i = 0; i < n; i++)
+            MUST(buffer[i] == pattern_at(n_read++));
+    MUST(n_read == N_BULK);
+    MUST(SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN);
+    MUST(SSL_shutdown(ssl) == 1);
 }
 
 static void serve_bulk(struct fixture_server *server, SSL *ssl, int fd)
@@ -281,7 +304,7 @@ TEST(stream_tls, graceful_free_says_goodbye)
     tls_end_deinit(&end);
 }
 
-TEST(stream_tls, slow_reader_gets_every_byte)
+static void check_slow_reader(int max_version, bool much)
 {
     struct tls_end end;
     static char data[N_BULK];
@@ -290,7 +313,9 @@ TEST(stream_tls, slow_reader_gets_every_byte)
     for (size_t i = 0; i < N_BULK; i++)
         data[i] = (char)pattern_at(i);
     MUST(sem_init(&reader_may_go, 0, 0) == 0);
-    tls_end_init(&end, TLS1_3_VERSION, serve_slow_reader);
+    tls_end_init(&end, max_version, serve_slow_reader);
+    if (much)
+        stream_expect_much(end.stream);
     while (done < N_BULK) {
         /* the buffer moves, and the first is longer than what is taken */
         size_t part = N_BULK - done < 100000 ? N_BULK - done : 100000;
@@ -326,14 +351,79 @@ TEST(stream_tls, slow_reader_gets_every_byte)
     sem_destroy(&reader_may_go);
 }
 
+TEST(stream_tls, slow_reader_gets_every_byte)
+{
+    check_slow_reader(TLS1_3_VERSION, false);
+}
+
+TEST(stream_tls, slow_reader_gets_several_records)
+{
+    check_slow_reader(TLS1_3_VERSION, true);
+    check_slow_reader(TLS1_2_VERSION, true);
+}
+
+/* The peer asks for a new key while records of ours wait: what answers it must not get past them.
+ */
+static void check_key_updates(bool much)
+{
+    struct tls_end end;
+    static char data[N_BULK], buffer[100000];
+    size_t done = 0, heard = 0, n;
+    bool ended = false, released = false, shut = false;
+    int r;
+    for (size_t i = 0; i < N_BULK; i++)
+        data[i] = (char)pattern_at(i);
+    MUST(sem_init(&reader_may_go, 0, 0) == 0);
+    tls_end_init(&end, TLS1_3_VERSION, serve_key_updates);
+    if (much)
+        stream_expect_much(end.stream);
+    while (!shut || !ended) {
+        bool blocked = true;
+        if (done < N_BULK) {
+            r = stream_write(end.stream, data + done, N_BULK - done, &n);
+            CHECK(r == 0 || r == STREAM_E_AGAIN);
+            done += n;
+            blocked = r == STREAM_E_AGAIN;
+        } else if (!shut) {
+            r = stream_shutdown(end.stream);
+            CHECK(r == 0 || r == STREAM_E_AGAIN);
+            shut = r == 0;
+        }
+        if (!blocked)
+            continue;
+        r = ended ? STREAM_E_AGAIN : stream_read(end.stream, buffer, sizeof(buffer), &n);
+        CHECK(r == 0 || r == STREAM_E_AGAIN || r == STREAM_E_END);
+        if (r == 0)
+            heard += n;
+        ended = ended || r == STREAM_E_END;
+        if (r != STREAM_E_AGAIN)
+            continue;
+        if (!released)
+            sem_post(&reader_may_go);
+        released = true;
+        wait_for(&end, (ended ? 0 : STREAM_READABLE) | (shut ? 0 : STREAM_WRITABLE));
+    }
+    CHECK_INT(heard, N_UPDATES * 1000);
+    tls_end_deinit(&end);
+    sem_destroy(&reader_may_go);
+}
+
+TEST(stream_tls, key_updates_while_records_wait)
+{
+    check_key_updates(false);
+    check_key_updates(true);
+}
+
 /* Readers with buffers of many sizes; a short read means that nothing is pending. */
-TEST(stream_tls, bulk_with_odd_buffers)
+static void check_odd_buffers(bool much)
 {
     struct tls_end end;
     static unsigned char buffer[100000];
     size_t total = 0, n = 0;
     int r;
     tls_end_init(&end, TLS1_3_VERSION, serve_bulk);
+    if (much)
+        stream_expect_much(end.stream);
     for (size_t turn = 0;; turn++) {
         size_t size = 1 + turn * 7919 % sizeof(buffer);
         r = stream_read(end.stream, buffer, size, &n);
@@ -353,6 +443,12 @@ TEST(stream_tls, bulk_with_odd_buffers)
     CHECK_INT(r, STREAM_E_END);
     CHECK_INT(total, N_BULK);
     tls_end_deinit(&end);
+}
+
+TEST(stream_tls, bulk_with_odd_buffers)
+{
+    check_odd_buffers(false);
+    check_odd_buffers(true);
 }
 
 /* What was fetched but not read goes along to the next loop. */
