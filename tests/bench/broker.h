@@ -38,6 +38,9 @@ size_t broker_connect_line(char *line, size_t size, long id, const char *address
 long broker_socket_of(const char *answer);
 /* Both steps. */
 long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls);
+/* TCPConnect with `attach`: the byte stream as a descriptor that blocks. One at a time, and nothing
+ * else may be in flight. */
+int broker_attach(struct broker *broker, const char *address, uint16_t port, bool tls);
 /* A TCPClose request with option 2 (abort); returns its length. */
 size_t broker_close_line(char *line, size_t size, long id, long socket);
 /* Both steps. */

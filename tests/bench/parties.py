@@ -152,6 +152,10 @@ def cpu_us(pid):
     return sum(stat_fields(pid)[11:13]) * TICK_US
 
 
+def children(pid):
+    return list(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def rss_kib(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
