@@ -31,7 +31,7 @@ enum relay_end {
 struct relay_setup {
     const struct socket_room *room;
     struct stream *stream;
-    int local;         /* connected, non-blocking; taken when relay_new() has worked */
+    int local;         /* connected; made non-blocking, and taken when relay_new() has worked */
     const char *first; /* what was read from the stream already; copied */
     size_t n_first;
     bool down_ended; /* so was its end */

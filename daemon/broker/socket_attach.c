@@ -1,8 +1,8 @@
 #include "broker/socket_attach.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -152,8 +152,10 @@ static int attach_pair(struct socket *socket, int *ret_fd)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    /* the other end is the client's and blocks, as it expects */
-    int r = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : start_relay(socket, pair[0]);
+    /* the other end is the client's and blocks, as it expects; this one the watch makes
+     * non-blocking
+     */
+    int r = start_relay(socket, pair[0]);
     if (r) {
         close(pair[0]);
         close(pair[1]);
@@ -165,17 +167,31 @@ static int attach_pair(struct socket *socket, int *ret_fd)
 
 static int attach_direct(struct socket *socket, int *ret_fd)
 {
-    int r = stream_export(&socket->stream, &socket->connection);
-    ASSERT(r == 0);
+    int off = 0;
+
+    if (socket->stream) {
+        int r = stream_export(&socket->stream, &socket->connection);
+        ASSERT(r == 0);
+    }
     int fd = socket->connection->fd;
-    int flags = fcntl(fd, F_GETFL);
     /* from now on it is the client's, who expects that it blocks */
-    if (flags >= 0)
-        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    (void)ioctl(fd, FIONBIO, &off);
     socket->connection->fd = -1;
     socket_set_state(socket, SOCKET_ATTACHED); /* for the log */
     session_socket_free(socket->session, socket, false);
     *ret_fd = fd;
+    return 0;
+}
+
+int socket_connect_attached(struct socket *socket, struct connection **connection)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->state == SOCKET_CONNECTING);
+    if ((*connection)->facts)
+        return socket_connect(socket, connection);
+    socket->connection = *connection;
+    *connection = NULL;
+    socket_set_state(socket, SOCKET_OPEN);
     return 0;
 }
 
@@ -185,8 +201,8 @@ int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct)
     enum socket_outcome outcome = check(socket);
     if (outcome != SOCKET_OK)
         return (int)outcome;
-    *ret_direct = !stream_tls(socket->stream) && socket->end == socket->start &&
-                  socket->receiving == RECEIVING_OPEN;
+    *ret_direct =
+        !socket_tls(socket) && socket->end == socket->start && socket->receiving == RECEIVING_OPEN;
     return *ret_direct ? attach_direct(socket, ret_fd) : attach_pair(socket, ret_fd);
 }
 

@@ -15,12 +15,15 @@
 
 enum { ATTACH_TOLD_MS = 30000 }; /* how long the number of a failed one lives */
 
+/* As socket_connect(), for one that is attached before anything else is done with it: a plain
+ * connection is not even watched. */
+NODISCARD int socket_connect_attached(struct socket *socket, struct connection **connection);
 /* Returns SOCKET_OK: *ret_fd, and *ret_direct: it is the connection itself and the socket is gone
  * (the session's number too). Or SOCKET_E_NOT_CONNECTED, _BUSY, _FAILED, _ATTACHED, -errno, and
  * nothing has changed. */
 NODISCARD int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct);
-/* The same with a local end that is there already: a connected stream socket, non-blocking, which
- * is taken; always relayed. */
+/* The same with a local end that is there already: a connected stream socket, which is made
+ * non-blocking and taken; always relayed. */
 NODISCARD int socket_attach_to(struct socket *socket, int local);
 
 /* Close all sockets of the session that are not attached. */

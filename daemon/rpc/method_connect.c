@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/socket_attach.h"
 #include "broker/stats.h"
 #include "rpc/explain.h"
 #include "rpc/job.h"
@@ -194,7 +195,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
 
 static void log_open(const struct socket *socket, const struct proto_tcp_connect_result *result)
 {
-    const struct tls_facts *tls = stream_tls(socket->stream);
+    const struct tls_facts *tls = socket_tls(socket);
 
     log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s "
              "ms %lld",
@@ -237,16 +238,16 @@ static void answer_connect(struct request *request, const struct dial *dial)
     struct proto_tcp_connect_result result = {
         .has_socket = true,
         .socket = socket->number,
-        .remote_address = address_text(stream_remote(socket->stream), remote, sizeof(remote)),
-        .remote_port = address_port(stream_remote(socket->stream)),
-        .local_address = address_text(stream_local(socket->stream), local, sizeof(local)),
-        .local_port = address_port(stream_local(socket->stream)),
+        .remote_address = address_text(socket_remote(socket), remote, sizeof(remote)),
+        .remote_port = address_port(socket_remote(socket)),
+        .local_address = address_text(socket_local(socket), local, sizeof(local)),
+        .local_port = address_port(socket_local(socket)),
         .timing_us = {.resolve = dial->resolve_us,
                       .connect = dial->connect_us,
                       .handshake = dial->handshake_us,
                       .total = loop_clock_us() - request->started_us},
     };
-    const struct tls_facts *tls = stream_tls(socket->stream);
+    const struct tls_facts *tls = socket_tls(socket);
     if (tls) {
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
@@ -283,7 +284,9 @@ static void on_dial(struct request *request, struct dial *dial)
         dial_free(dial);
         return;
     }
-    int r = socket_connect(request->socket, &dial->connection);
+    int r = request->params.tcp_connect.attach
+                ? socket_connect_attached(request->socket, &dial->connection)
+                : socket_connect(request->socket, &dial->connection);
     if (r) {
         fault_errno(&fault, STAGE_BROKER, -r, what);
         fail_connect(request, &fault);
