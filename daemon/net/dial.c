@@ -399,6 +399,11 @@ size_t dialers_count(const struct dialers *dialers)
     return dialers->n;
 }
 
+struct backoff *dialers_backoff(const struct dialers *dialers)
+{
+    return dialers->backoff;
+}
+
 struct loop *dialers_loop(const struct dialers *dialers, size_t index)
 {
     ASSERT(index < dialers->n);

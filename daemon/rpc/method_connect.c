@@ -10,6 +10,7 @@
 
 #include "broker/socket_attach.h"
 #include "broker/stats.h"
+#include "net/dial_here.h"
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
@@ -324,6 +325,12 @@ static void start_dial(struct request *request)
     struct job *job = request->op.job;
     int64_t remain_ms = (job->dial->deadline_us - loop_clock_us()) / 1000;
 
+    if (dial_here(job->dial, dialers_backoff(job->shared->dialers))) {
+        struct dial *dial = job->dial;
+        job->dial = NULL;
+        on_dial(request, dial);
+        return;
+    }
     if (!request_deadline(request, (remain_ms > 0 ? remain_ms : 0) + DEADLINE_BACKSTOP_MS))
         return;
     job_dial(job);
