@@ -48,3 +48,5 @@ NODISCARD int relay_new(struct relay **ret_relay, const struct relay_setup *setu
 struct relay *relay_free(struct relay *relay);
 /* The stream is ready; may call on_end. */
 void relay_on_ready(struct relay *relay, unsigned ready);
+/* Has nobody the other end any more? To be asked in on_end. */
+bool relay_is_alone(const struct relay *relay);

@@ -59,10 +59,11 @@ static void on_closed(struct socket_close *close, enum socket_outcome outcome)
 static void on_failed(struct socket *socket)
 {
     struct attached *attached = socket->attached;
+    bool alone = relay_is_alone(attached->relay);
 
     attached->relay = relay_free(attached->relay);
     (void)socket_fail(socket, stream_error(socket->stream));
-    if (socket->session->lingering ||
+    if (alone || socket->session->lingering ||
         timers_start(&socket->room->loop->timers, &attached->told, ATTACH_TOLD_MS, on_told) != 0)
         forget(socket);
 }

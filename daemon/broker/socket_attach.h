@@ -6,7 +6,8 @@
  *
  * An attached socket keeps its number until both ends are closed, also beyond its session: then the
  * session lingers (session->lingering) until the last one is gone. One that has failed keeps its
- * number for a while, so that whoever has seen the end of file can ask why; not beyond its session.
+ * number for a while, so that whoever has seen the end of file can ask why; not beyond its session,
+ * nor when the descriptor was closed before.
  *
  * Threads, ownership: as socket.h. The descriptor is the caller's.
  * Errors:    SOCKET_E_*; -errno.
