@@ -28,6 +28,10 @@ SSL_CTX *trust_context(const struct trust *trust)
 
 /* ---- the snapshot ---- */
 
+/* Four full records, which one call fetches when there is much to read. The buffer is there only
+ * while it holds something (SSL_MODE_RELEASE_BUFFERS). */
+enum { READ_AHEAD = 4 * (SSL3_RT_HEADER_LENGTH + SSL3_RT_MAX_ENCRYPTED_LENGTH) };
+
 static int set_up_context(struct trust *trust, const struct trust_settings *settings,
                           char *error_text, size_t n_error_text)
 {
@@ -45,6 +49,7 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
                                 X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
