@@ -152,6 +152,18 @@ void broker_close(struct broker *broker, long socket)
     broker_answer(broker);
 }
 
+void broker_give_back(struct broker *broker, long socket)
+{
+    char line[128];
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"TCPClose\",\"params\":{\"socket\":%ld,"
+                 "\"option\":0,\"reuse\":true}}\n",
+                 socket);
+    bench_write(broker->fd, line, (size_t)n);
+    broker_answer(broker);
+}
+
 size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload)
 {
     int n =

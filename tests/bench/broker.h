@@ -45,5 +45,7 @@ int broker_attach(struct broker *broker, const char *address, uint16_t port, boo
 size_t broker_close_line(char *line, size_t size, long id, long socket);
 /* Both steps. */
 void broker_close(struct broker *broker, long socket);
+/* TCPClose with `reuse`: its pool keeps the connection. */
+void broker_give_back(struct broker *broker, long socket);
 /* TCPSend of payload and TCPReceive of as many bytes, as one text; returns its length. */
 size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload);

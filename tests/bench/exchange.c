@@ -26,11 +26,15 @@ void exchange_echo_broker(struct broker *broker, long socket)
     broker_answer(broker);
 }
 
-void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls)
+void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls,
+                     bool reuse)
 {
     long socket = broker_connect(broker, address, port, tls);
     exchange_echo_broker(broker, socket);
-    broker_close(broker, socket);
+    if (reuse)
+        broker_give_back(broker, socket);
+    else
+        broker_close(broker, socket);
 }
 
 /* What is wanted: see origin.h. */

@@ -20,8 +20,9 @@ extern const char exchange_payload[]; /* 64 bytes and a NUL */
 void exchange_echo_direct(struct peer *peer);
 /* TCPSend and TCPReceive in one write; both answers are waited for. */
 void exchange_echo_broker(struct broker *broker, long socket);
-/* Connect, echo, close (abort). */
-void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls);
+/* Connect, echo, close (abort). reuse: close by giving the connection back to its pool. */
+void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls,
+                     bool reuse);
 
 /* At the origin's port "bulk": count pieces to it, until it says that it has them all; or from it.
  */

@@ -1,4 +1,5 @@
 """An origin, the daemon, the peers and the clients of a group of rows; rounds of them in turn."""
+import os
 import statistics
 
 import parties
@@ -10,11 +11,13 @@ OURS = ("direct", "resuming", "broker", "attach")
 
 
 class Field:
-    def __init__(self, bench, clients=1, prefix=()):
+    def __init__(self, bench, clients=1, prefix=(), config=None):
+        """config: what makes the daemon's configuration, of the origin's ports."""
         self.bench = bench
         self.clients = clients
         self.origin = parties.Origin(bench.build, bench.folder, prefix)
-        self.broker = parties.Daemon(bench.build, bench.folder, prefix)
+        self.broker = parties.Daemon(bench.build, bench.folder, prefix,
+                                     config=config(self.origin.ports) if config else os.devnull)
         self.peers = {peer.name: peer for peer in peers.start(bench, self.origin, prefix)}
         self.load = parties.Party([*prefix, bench.build / "tests/bench/bench_load",
                                    f"broker={self.broker.path}",

@@ -8,9 +8,10 @@
  * each thread has opened before the clock runs. send, receive: pieces of 64 KiB of one client.
  *
  * SIDE is the way to the origin: direct; resuming, which is direct with the session of the
- * connection before (it outlives the round); broker, through JSON; attach, a descriptor that the
- * broker has handed out; or the path of a Unix socket behind which a relay makes the connection.
- * Each thread has its session with the broker open before the clock runs. Answers each line with
+ * connection before (it outlives the round); broker, through JSON; pooled, the same with
+ * connections of a pool, which are given back to it; attach, a descriptor that the broker has
+ * handed out; or the path of a Unix socket behind which a relay makes the connection. Each thread
+ * has its session with the broker open before the clock runs. Answers each line with
  * {"us": time for all of them}.
  */
 #include "bench/common.h"
@@ -132,7 +133,8 @@ static void run_json(struct client *client)
     start_together(round);
     while (take_one(round)) {
         if (connect)
-            exchange_broker(&client->broker, address, round->port, round->tls);
+            exchange_broker(&client->broker, address, round->port, round->tls,
+                            is(round->side, "pooled"));
         else
             exchange_echo_broker(&client->broker, socket);
     }
@@ -147,9 +149,10 @@ static void *run_client(void *data)
         client.session = &load->sessions[atomic_fetch_add(&round->next_client, 1)];
     if (round->tls)
         client.context = client.session != NULL ? load->resuming : load->full;
-    if (is(round->side, "broker") || is(round->side, "attach"))
+    bool json = is(round->side, "broker") || is(round->side, "pooled");
+    if (json || is(round->side, "attach"))
         broker_open(&client.broker, load->broker_path);
-    if (is(round->side, "broker"))
+    if (json)
         run_json(&client);
     else
         run_stream(&client);

@@ -1,6 +1,7 @@
 """Rates: connect, echo of 64 bytes, close, by one client and by many at once; and only the echo."""
 import statistics
 
+import parties
 from field import Field, peer_cell, peer_ratios
 from measures import per_second, ratio_of
 
@@ -19,6 +20,51 @@ def measure_rates(bench):
             measure_clients(bench, field, clients)
         finally:
             field.stop()
+        if clients == 1:
+            measure_pool(bench, prefix)
+
+
+POOL = """\
+[pool "bench"]
+connect = 127.0.0.1:{tls}
+secure = yes
+min_idle = 2
+"""
+
+
+def measure_pool(bench, prefix):
+    """One client; a pool keeps its connections between two uses of them."""
+    def write(ports):
+        path.write_text(POOL.format(**ports))
+        return path
+
+    path = bench.folder / "pool.conf"
+    name = "connect + echo + close, TLS from a warm pool, c1, JSON, to direct full"
+    if not parties.takes_config(bench.build, write({"tls": 443})):
+        bench.row(name, "–", "not in this version", "–", "≥ ×6", None)
+        return
+    field = Field(bench, 1, prefix, write)
+    result = {"direct": [], "pooled": [], "others": [], "peers": []}
+    count, made = (bench.count(n) for n in (COUNTS[1][1], COUNTS[1][0]))
+    try:
+        field.round("connect", "pooled", "tls", made // 10)
+        taken = field.broker.stats()["pool_taken"]
+        for _ in range(bench.options.rounds):
+            others = parties.Others()
+            result["direct"].append(field.round("connect", "direct", "tls", count)[0])
+            took, seen = field.round("connect", "pooled", "tls", made)
+            result["pooled"].append(took)
+            result["others"].append(others.share())
+            if seen["accepted"] > made / 10:
+                bench.lies.append(f"pool: {seen['accepted']} connections were made, not reused")
+        taken = field.broker.stats()["pool_taken"] - taken
+        if taken < 0.99 * made * bench.options.rounds:
+            bench.lies.append(f"pool: {taken} connections came from it, not "
+                              f"{made * bench.options.rounds}")
+        bench.ratio_row(name, result, "≥ ×6", at_least=6, invert=True, form=per_second,
+                        side="pooled")
+    finally:
+        field.stop()
 
 
 def measure_clients(bench, field, clients):
@@ -47,9 +93,6 @@ def measure_clients(bench, field, clients):
     resumed_rows(bench, clients, result, resumed_goal)
     if clients == 1:
         cpu_rows(bench, "resumed", result, "resuming", 280)
-        bench.row("connect + echo + close, TLS from a warm pool, c1, to direct full",
-                  per_second(statistics.median(result["direct"])), "not in this version", "–",
-                  "≥ ×6", None)
 
 
 def resumed_rows(bench, clients, result, goal):
