@@ -277,8 +277,8 @@ static void on_dial(struct request *request, struct dial *dial)
     struct fault fault;
     char what[384];
 
-    describe(request, what, sizeof(what));
     if (dial->error.cause != NET_OK) {
+        describe(request, what, sizeof(what));
         fault_net(&fault, &dial->error, what);
         fault.explain = dial->explain ? dial : NULL;
         fail_connect(request, &fault);
@@ -289,6 +289,7 @@ static void on_dial(struct request *request, struct dial *dial)
                 ? socket_connect_attached(request->socket, &dial->connection)
                 : socket_connect(request->socket, &dial->connection);
     if (r) {
+        describe(request, what, sizeof(what));
         fault_errno(&fault, STAGE_BROKER, -r, what);
         fail_connect(request, &fault);
     } else {
