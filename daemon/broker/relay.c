@@ -1,6 +1,7 @@
 #include "broker/relay.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -356,6 +357,13 @@ void relay_on_ready(struct relay *relay, unsigned ready)
     if ((ready & STREAM_WRITABLE) && !write_stream(relay))
         return;
     update(relay);
+}
+
+bool relay_is_alone(const struct relay *relay)
+{
+    /* unix(7) sockets: POLLHUP when the other end was closed, not when it has only ended sending */
+    struct pollfd item = {.fd = relay->at.local};
+    return poll(&item, 1, 0) > 0 && item.revents & POLLHUP;
 }
 
 /* ---- beginning and end ---- */

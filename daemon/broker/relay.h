@@ -34,7 +34,7 @@ enum relay_end {
 struct relay_setup {
     const struct socket_room *room;
     struct stream *stream;
-    int local;         /* connected, non-blocking; taken when relay_new() has worked */
+    int local;         /* connected; made non-blocking, and taken when relay_new() has worked */
     const char *first; /* what was read from the stream already; copied */
     size_t n_first;
     bool down_ended; /* so was its end */
@@ -51,3 +51,5 @@ NODISCARD int relay_new(struct relay **ret_relay, const struct relay_setup *setu
 struct relay *relay_free(struct relay *relay);
 /* The stream is ready; may call on_end. */
 void relay_on_ready(struct relay *relay, unsigned ready);
+/* Has nobody the other end any more? To be asked in on_end. */
+bool relay_is_alone(const struct relay *relay);

@@ -1,8 +1,8 @@
 #include "broker/socket_attach.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,10 +60,11 @@ static void on_closed(struct socket_close *close, enum socket_outcome outcome)
 static void on_failed(struct socket *socket)
 {
     struct attached *attached = socket->attached;
+    bool alone = relay_is_alone(attached->relay);
 
     attached->relay = relay_free(attached->relay);
     (void)socket_fail(socket, stream_error(socket->stream));
-    if (socket->session->lingering ||
+    if (alone || socket->session->lingering ||
         timers_start(&socket->room->loop->timers, &attached->told, ATTACH_TOLD_MS, on_told) != 0)
         forget(socket);
 }
@@ -158,8 +159,10 @@ static int attach_pair(struct socket *socket, int *ret_fd)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    /* the other end is the client's and blocks, as it expects */
-    int r = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : start_relay(socket, pair[0]);
+    /* the other end is the client's and blocks, as it expects; this one the watch makes
+     * non-blocking
+     */
+    int r = start_relay(socket, pair[0]);
     if (r) {
         close(pair[0]);
         close(pair[1]);
@@ -171,19 +174,33 @@ static int attach_pair(struct socket *socket, int *ret_fd)
 
 static int attach_direct(struct socket *socket, int *ret_fd, struct tls_facts **ret_facts)
 {
-    int r = stream_export(&socket->stream, &socket->connection);
-    ASSERT(r == 0);
+    int off = 0;
+
+    if (socket->stream) {
+        int r = stream_export(&socket->stream, &socket->connection);
+        ASSERT(r == 0);
+    }
     int fd = socket->connection->fd;
-    int flags = fcntl(fd, F_GETFL);
     /* from now on it is the client's, who expects that it blocks */
-    if (flags >= 0)
-        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    (void)ioctl(fd, FIONBIO, &off);
     socket->connection->fd = -1;
     *ret_facts = socket->connection->facts;
     socket->connection->facts = NULL;
     socket_set_state(socket, SOCKET_ATTACHED); /* for the log */
     session_socket_free(socket->session, socket, false);
     *ret_fd = fd;
+    return 0;
+}
+
+int socket_connect_attached(struct socket *socket, struct connection **connection)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->state == SOCKET_CONNECTING);
+    if ((*connection)->facts)
+        return socket_connect(socket, connection);
+    socket->connection = *connection;
+    *connection = NULL;
+    socket_set_state(socket, SOCKET_OPEN);
     return 0;
 }
 
@@ -195,8 +212,8 @@ int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct,
     if (outcome != SOCKET_OK)
         return (int)outcome;
     *ret_facts = NULL;
-    *ret_direct = stream_bare(socket->stream) && socket->end == socket->start &&
-                  socket->receiving == RECEIVING_OPEN;
+    *ret_direct = (!socket->stream || stream_bare(socket->stream)) &&
+                  socket->end == socket->start && socket->receiving == RECEIVING_OPEN;
     return *ret_direct ? attach_direct(socket, ret_fd, ret_facts) : attach_pair(socket, ret_fd);
 }
 

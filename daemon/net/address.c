@@ -141,6 +141,16 @@ void address_unmap(struct address *address)
     *address = v4;
 }
 
+bool address_is_loopback(const struct address *address)
+{
+    struct address plain = *address;
+
+    address_unmap(&plain);
+    if (address_family(&plain) == AF_INET)
+        return ntohl(plain.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return address_family(&plain) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.v6.sin6_addr);
+}
+
 int address_of_socket(int fd, struct address *ret_local, struct address *ret_remote)
 {
     struct address local = {.n_bytes = sizeof(local.v6)}, remote = {.n_bytes = sizeof(remote.v6)};

@@ -38,5 +38,7 @@ bool address_equal(const struct address *a, const struct address *b);
 /* An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) becomes the IPv4 one with the same port;
  * others stay as they are. */
 void address_unmap(struct address *address);
+/* Of this host: 127.0.0.0/8 or ::1. */
+bool address_is_loopback(const struct address *address);
 /* The two ends of a connected socket. Returns 0 or -errno. */
 NODISCARD int address_of_socket(int fd, struct address *ret_local, struct address *ret_remote);

@@ -52,16 +52,6 @@ static struct entry *set_of(struct backoff *backoff, const struct address *addre
     return backoff->entries[(hash ^ hash >> 16) % BACKOFF_SETS];
 }
 
-static bool is_loopback(const struct address *address)
-{
-    struct address plain = *address;
-
-    address_unmap(&plain);
-    if (address_family(&plain) == AF_INET)
-        return ntohl(plain.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return address_family(&plain) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.v6.sin6_addr);
-}
-
 static bool has_pause(const struct entry *entry, const struct backoff_settings *settings)
 {
     return settings->after > 0 && entry->n_refused >= settings->after;
@@ -74,7 +64,7 @@ static int64_t pause_end(const struct entry *entry, const struct backoff_setting
 
     if (!has_pause(entry, settings))
         return entry->refused_us;
-    if (!is_loopback(&entry->address))
+    if (!address_is_loopback(&entry->address))
         for (unsigned n = entry->n_refused; n > settings->after && pause_ms < settings->max_ms; n--)
             pause_ms *= 2;
     return entry->refused_us + (pause_ms < settings->max_ms ? pause_ms : settings->max_ms) * 1000;

@@ -214,7 +214,9 @@ static void on_race_end(struct race *race, int fd, int sys_errno)
         return;
     }
     job->connection->fd = fd;
-    int r = address_of_socket(fd, &job->connection->local, &job->connection->remote);
+    job->connection->local = race->from;
+    job->connection->remote = race->to;
+    int r = race->nowhere;
     if (r) /* reset by the peer already: ENOTCONN would not say that */
         fail(dial, NET_STAGE_CONNECT, NET_SYSTEM, r == -ENOTCONN ? ECONNRESET : -r);
     else if (dial->secure)
@@ -396,6 +398,11 @@ int dialers_new(struct dialers **ret_dialers, unsigned n_threads,
 size_t dialers_count(const struct dialers *dialers)
 {
     return dialers->n;
+}
+
+struct backoff *dialers_backoff(const struct dialers *dialers)
+{
+    return dialers->backoff;
 }
 
 struct loop *dialers_loop(const struct dialers *dialers, size_t index)

@@ -76,6 +76,8 @@ NODISCARD int dialers_new(struct dialers **ret_dialers, unsigned n_threads,
 /* The loops, for the watchdog. */
 size_t dialers_count(const struct dialers *dialers);
 struct loop *dialers_loop(const struct dialers *dialers, size_t index);
+/* Which destinations keep refusing; any thread. */
+struct backoff *dialers_backoff(const struct dialers *dialers);
 /* All running jobs come back cancelled; then the threads end and are joined. */
 void dialers_stop(struct dialers *dialers);
 struct dialers *dialers_free(struct dialers *dialers);

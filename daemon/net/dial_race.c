@@ -1,6 +1,7 @@
 #include "net/dial_race.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 static int64_t now_ms(void)
@@ -94,12 +95,33 @@ static void lose(struct attempt *attempt, int sys_errno)
     dial_plan_failed(&race->plan, now_ms());
 }
 
-/* A connect to a port of this host that nobody listens on may be given that port itself as its
- * source and then meet itself (RFC 9293 section 3.5, simultaneous open). */
-static bool met_itself(int fd)
+/* Its addresses become the race's, as it is the last to ask for them when it wins. A connect to a
+ * port of this host that nobody listens on may be given that port itself as its source and then
+ * meet itself (RFC 9293 section 3.5, simultaneous open). Returns 0 or -ECONNREFUSED. */
+static int look_where(struct attempt *attempt)
 {
-    struct address local, remote;
-    return address_of_socket(fd, &local, &remote) == 0 && address_equal(&local, &remote);
+    struct race *race = attempt->race;
+
+    race->nowhere = address_of_socket(attempt->fd, &race->from, &race->to);
+    return race->nowhere == 0 && address_equal(&race->from, &race->to) ? -ECONNREFUSED : 0;
+}
+
+/* It is decided. Returns 0 or -errno. */
+static int outcome(struct attempt *attempt)
+{
+    int error = 0;
+    socklen_t n = sizeof(error);
+
+    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
+        error = errno;
+    return error ? -error : look_where(attempt);
+}
+
+/* Connections within this host are when connect(2) returns: this is cheaper than to watch them. */
+static bool is_decided(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLOUT};
+    return poll(&item, 1, 0) > 0;
 }
 
 static void advance(struct race *race);
@@ -108,19 +130,14 @@ static void on_event(void *context, unsigned events)
 {
     struct attempt *attempt = context;
     struct race *race = attempt->race;
-    int error = 0;
-    socklen_t n = sizeof(error);
 
     (void)events;
-    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
-        error = errno;
-    if (error == 0 && met_itself(attempt->fd))
-        error = ECONNREFUSED;
-    if (error == 0) {
+    int r = outcome(attempt);
+    if (r == 0) {
         win(attempt);
         return;
     }
-    lose(attempt, error);
+    lose(attempt, -r);
     advance(race);
 }
 
@@ -147,9 +164,11 @@ static int try_connect(struct attempt *attempt, const struct address *address)
             return -errno;
     }
     if (connect(attempt->fd, &address->any, address->n_bytes) == 0)
-        return met_itself(attempt->fd) ? -ECONNREFUSED : 0;
+        return look_where(attempt);
     if (errno != EINPROGRESS && errno != EINTR)
         return -errno;
+    if (is_decided(attempt->fd))
+        return outcome(attempt);
     r = watch_new(&attempt->watch, race->loop, attempt->fd, on_event, attempt);
     if (r == 0)
         r = watch_set(attempt->watch, WATCH_WRITABLE);

@@ -40,6 +40,8 @@ struct race {
     unsigned n_left_out;
     struct backoff_pause pause; /* the shortest of theirs */
     bool ended;
+    struct address from, to; /* of the winner */
+    int nowhere;             /* -errno: they cannot be told */
     /* fd >= 0: connected, the receiver's; else sys_errno. Called once, may be within race_start();
      * may deinit the race */
     void (*on_end)(struct race *race, int fd, int sys_errno);

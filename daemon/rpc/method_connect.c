@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/socket_attach.h"
 #include "broker/stats.h"
+#include "net/dial_here.h"
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
@@ -191,7 +193,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
 
 static void log_open(const struct socket *socket, const struct proto_tcp_connect_result *result)
 {
-    const struct tls_facts *tls = stream_tls(socket->stream);
+    const struct tls_facts *tls = socket_tls(socket);
 
     log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s "
              "ms %lld",
@@ -238,16 +240,16 @@ static void answer_connect(struct request *request, const struct dial *dial)
     struct proto_tcp_connect_result result = {
         .has_socket = true,
         .socket = socket->number,
-        .remote_address = address_text(stream_remote(socket->stream), remote, sizeof(remote)),
-        .remote_port = address_port(stream_remote(socket->stream)),
-        .local_address = address_text(stream_local(socket->stream), local, sizeof(local)),
-        .local_port = address_port(stream_local(socket->stream)),
+        .remote_address = address_text(socket_remote(socket), remote, sizeof(remote)),
+        .remote_port = address_port(socket_remote(socket)),
+        .local_address = address_text(socket_local(socket), local, sizeof(local)),
+        .local_port = address_port(socket_local(socket)),
         .timing_us = {.resolve = dial->resolve_us,
                       .connect = dial->connect_us,
                       .handshake = dial->handshake_us,
                       .total = loop_clock_us() - request->started_us},
     };
-    const struct tls_facts *tls = stream_tls(socket->stream);
+    const struct tls_facts *tls = socket_tls(socket);
     if (tls) {
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
@@ -272,16 +274,19 @@ static void on_dial(struct request *request, struct dial *dial)
     struct fault fault;
     char what[384];
 
-    describe(request, what, sizeof(what));
     if (dial->error.cause != NET_OK) {
+        describe(request, what, sizeof(what));
         fault_net(&fault, &dial->error, what);
         fault.explain = dial->explain ? dial : NULL;
         fail_connect(request, &fault);
         dial_free(dial);
         return;
     }
-    int r = socket_connect(request->socket, &dial->connection);
+    int r = request->params.tcp_connect.attach
+                ? socket_connect_attached(request->socket, &dial->connection)
+                : socket_connect(request->socket, &dial->connection);
     if (r) {
+        describe(request, what, sizeof(what));
         fault_errno(&fault, STAGE_BROKER, -r, what);
         fail_connect(request, &fault);
     } else {
@@ -318,6 +323,12 @@ static void start_dial(struct request *request)
     struct job *job = request->op.job;
     int64_t remain_ms = (job->dial->deadline_us - loop_clock_us()) / 1000;
 
+    if (dial_here(job->dial, dialers_backoff(request->client->io->shared->dialers))) {
+        struct dial *dial = job->dial;
+        job->dial = NULL;
+        on_dial(request, dial);
+        return;
+    }
     if (!request_deadline(request, (remain_ms > 0 ? remain_ms : 0) + FLIGHT_BACKSTOP_MS))
         return;
     job_dial(job);

@@ -7,22 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { ANSWER_MAX = 256 * 1024 };
 
 void broker_open(struct broker *broker, const char *path)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof name.sun_path)
-        bench_die("%s is too long for a socket's path", path);
-    memcpy(name.sun_path, path, strlen(path) + 1);
-    *broker = (struct broker){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    broker->data = malloc(ANSWER_MAX);
-    if (broker->fd < 0 || broker->data == NULL ||
-        connect(broker->fd, (const struct sockaddr *)&name, sizeof name) < 0)
-        bench_die("connect to %s: %s", path, strerror(errno));
+    *broker = (struct broker){.fd = bench_dial_unix(path), .data = malloc(ANSWER_MAX)};
+    if (broker->data == NULL)
+        bench_die("out of memory");
 }
 
 void broker_shut(struct broker *broker)
@@ -99,6 +92,49 @@ long broker_connect(struct broker *broker, const char *address, uint16_t port, b
     return broker_socket_of(broker_answer(broker));
 }
 
+/* Descriptors come with the first byte of the answer they belong to (unix(7), SCM_RIGHTS). */
+static int receive_descriptor(struct broker *broker)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec space = {.iov_base = broker->data, .iov_len = ANSWER_MAX};
+    struct msghdr message = {.msg_iov = &space,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t got;
+    int fd = -1;
+    do
+        got = recvmsg(broker->fd, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0)
+        bench_die("recvmsg from the broker: %s", got == 0 ? "its end" : strerror(errno));
+    broker->start = 0;
+    broker->end = (size_t)got;
+    const struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    if (part != NULL && part->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    return fd;
+}
+
+int broker_attach(struct broker *broker, const char *address, uint16_t port, bool tls)
+{
+    char line[256];
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"TCPConnect\",\"params\":{\"hostname\":"
+                 "\"%s\",\"port\":%u,\"secure\":%s,\"attach\":true}}\n",
+                 address, port, tls ? "true" : "false");
+    bench_write(broker->fd, line, (size_t)n);
+    int fd = receive_descriptor(broker);
+    const char *answer = broker_answer(broker);
+    if (fd < 0)
+        bench_die("no descriptor with: %s", answer);
+    return fd;
+}
+
 size_t broker_close_line(char *line, size_t size, long id, long socket)
 {
     int n = snprintf(
@@ -113,6 +149,18 @@ void broker_close(struct broker *broker, long socket)
 {
     char line[128];
     bench_write(broker->fd, line, broker_close_line(line, sizeof line, 4, socket));
+    broker_answer(broker);
+}
+
+void broker_give_back(struct broker *broker, long socket)
+{
+    char line[128];
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"TCPClose\",\"params\":{\"socket\":%ld,"
+                 "\"option\":0,\"reuse\":true}}\n",
+                 socket);
+    bench_write(broker->fd, line, (size_t)n);
     broker_answer(broker);
 }
 

@@ -38,9 +38,14 @@ size_t broker_connect_line(char *line, size_t size, long id, const char *address
 long broker_socket_of(const char *answer);
 /* Both steps. */
 long broker_connect(struct broker *broker, const char *address, uint16_t port, bool tls);
+/* TCPConnect with `attach`: the byte stream as a descriptor that blocks. One at a time, and nothing
+ * else may be in flight. */
+int broker_attach(struct broker *broker, const char *address, uint16_t port, bool tls);
 /* A TCPClose request with option 2 (abort); returns its length. */
 size_t broker_close_line(char *line, size_t size, long id, long socket);
 /* Both steps. */
 void broker_close(struct broker *broker, long socket);
+/* TCPClose with `reuse`: its pool keeps the connection. */
+void broker_give_back(struct broker *broker, long socket);
 /* TCPSend of payload and TCPReceive of as many bytes, as one text; returns its length. */
 size_t broker_echo_lines(char *lines, size_t size, long socket, const char *payload);

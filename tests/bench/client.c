@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: bench_client rtt|bulk|fresh|probe|hold-broker|hold-direct plain|tls\n"
-    "       broker=PATH ca=FILE port=PORT [address=IPV4] [fresh=DIR] [rounds=7] [count=1000]";
+    "usage: bench_client bulk|probe|hold plain|tls\n"
+    "       broker=PATH ca=FILE port=PORT [address=IPV4] [side=SIDE] [rounds=7] [count=1000]";
 
 static void take_option(struct client *client, const char *argument)
 {
@@ -21,8 +21,8 @@ static void take_option(struct client *client, const char *argument)
         client->broker_path = value;
     else if (n == 2 && memcmp(argument, "ca", n) == 0)
         client->ca_file = value;
-    else if (n == 5 && memcmp(argument, "fresh", n) == 0)
-        client->fresh = value;
+    else if (n == 4 && memcmp(argument, "side", n) == 0)
+        client->side = value;
     else if (n == 7 && memcmp(argument, "address", n) == 0)
         client->address = value;
     else if (n == 4 && memcmp(argument, "port", n) == 0)
@@ -45,7 +45,7 @@ static void print_list(const char *name, const double *list, int n)
 
 int main(int argc, char **argv)
 {
-    struct client client = {.address = "127.0.0.1", .rounds = 7, .count = 1000};
+    struct client client = {.address = "127.0.0.1", .side = "broker", .rounds = 7, .count = 1000};
     struct figures figures = {.connections = 0};
     if (argc < 3)
         bench_die("%s", usage);
@@ -55,30 +55,19 @@ int main(int argc, char **argv)
     if (client.port == 0 || client.broker_path == NULL || client.ca_file == NULL)
         bench_die("%s", usage);
     client.context = client.tls ? peer_context(client.ca_file, 1) : NULL;
-    if (strcmp(argv[1], "rtt") == 0) {
-        client_rtt(&client, &figures);
-    } else if (strcmp(argv[1], "bulk") == 0) {
+    if (strcmp(argv[1], "bulk") == 0) {
         client_bulk(&client, &figures);
-    } else if (strcmp(argv[1], "fresh") == 0 && client.fresh != NULL) {
-        client_fresh(&client, &figures);
+        printf("{");
+        print_list("direct", figures.direct, client.rounds);
+        print_list("broker", figures.broker, client.rounds);
+        printf("\"connections\": %ld}\n", figures.connections);
     } else if (strcmp(argv[1], "probe") == 0) {
         client_probe(&client);
-        return 0;
-    } else if (strcmp(argv[1], "hold-broker") == 0) {
-        client_hold_broker(&client);
-        return 0;
-    } else if (strcmp(argv[1], "hold-direct") == 0) {
-        client_hold_direct(&client);
-        return 0;
+    } else if (strcmp(argv[1], "hold") == 0) {
+        client_hold(&client);
     } else {
         bench_die("%s", usage);
     }
-    printf("{");
-    print_list("direct", figures.direct, client.rounds);
-    print_list("broker", figures.broker, client.rounds);
-    if (strcmp(argv[1], "fresh") == 0)
-        print_list("library", figures.library, client.rounds);
-    printf("\"connections\": %ld}\n", figures.connections);
     SSL_CTX_free(client.context);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "bench/broker.h"
 #include "bench/client.h"
 #include "bench/common.h"
+#include "bench/exchange.h"
 #include "bench/peer.h"
 
 #include <stdio.h>
@@ -32,16 +33,25 @@ static void tell_and_wait(long held, long refused, const char *first_refusal)
     }
 }
 
-void client_hold_broker(const struct client *client)
+/* The first one pays for what all share. Returns false when there is no more to do. */
+static bool tell_first(void)
+{
+    char line[16];
+    printf("{\"held\": 1}\n");
+    fflush(stdout);
+    return read(STDIN_FILENO, line, sizeof line) > 0;
+}
+
+static void hold_json(const struct client *client)
 {
     struct broker broker;
-    char line[256];
-    char address[64];
-    char first_refusal[512] = "";
-    long held = 0;
-    long refused = 0;
+    char line[256], address[64], first_refusal[512] = "";
+    long held = 1, refused = 0;
     broker_open(&broker, client->broker_path);
-    for (long asked = 0; held + refused < client->count;) {
+    broker_connect(&broker, client->address, client->port, client->tls);
+    if (!tell_first())
+        return;
+    for (long asked = 1; held + refused < client->count;) {
         while (asked < client->count && asked - held - refused < WINDOW) {
             address_of(client, asked, address, sizeof address);
             bench_write(broker.fd, line,
@@ -60,23 +70,43 @@ void client_hold_broker(const struct client *client)
     broker_shut(&broker);
 }
 
-void client_hold_direct(const struct client *client)
+static void open_one(const struct client *client, struct broker *broker, long i, struct peer *peer)
+{
+    char address[64];
+    address_of(client, i, address, sizeof address);
+    if (client->side[0] == '/') {
+        peer_wrap(peer, bench_dial_unix(client->side));
+        exchange_echo_direct(peer); /* only then has the relay connected */
+    } else if (strcmp(client->side, "attach") == 0) {
+        peer_wrap(peer, broker_attach(broker, address, client->port, client->tls));
+    } else {
+        peer_open(peer, client->context, address, client->port);
+    }
+}
+
+static void hold_streams(const struct client *client)
 {
     struct peer *peers = calloc((size_t)client->count, sizeof *peers);
-    char address[64];
+    struct broker broker;
     if (peers == NULL)
         bench_die("out of memory");
-    /* The first one pays for what all share; it belongs to "before". */
-    address_of(client, 0, address, sizeof address);
-    peer_open(&peers[0], client->context, address, client->port);
-    printf("{\"held\": 1}\n");
-    fflush(stdout);
-    for (long i = 1; i < client->count; i++) {
-        address_of(client, i, address, sizeof address);
-        peer_open(&peers[i], client->context, address, client->port);
-    }
+    broker_open(&broker, client->broker_path);
+    open_one(client, &broker, 0, &peers[0]);
+    if (!tell_first())
+        return;
+    for (long i = 1; i < client->count; i++)
+        open_one(client, &broker, i, &peers[i]);
     tell_and_wait(client->count, 0, "");
     for (long i = 0; i < client->count; i++)
         peer_close(&peers[i]);
+    broker_shut(&broker);
     free(peers);
+}
+
+void client_hold(const struct client *client)
+{
+    if (strcmp(client->side, "broker") == 0)
+        hold_json(client);
+    else
+        hold_streams(client);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +53,18 @@ int bench_dial(const char *address, uint16_t port)
     if (connect(fd, (const struct sockaddr *)&peer, sizeof peer) < 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
         bench_die("connect to %s port %u: %s", address, port, strerror(errno));
+    return fd;
+}
+
+int bench_dial_unix(const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof name.sun_path)
+        bench_die("%s is too long for a socket's path", path);
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&name, sizeof name) < 0)
+        bench_die("connect to %s: %s", path, strerror(errno));
     return fd;
 }
 

@@ -18,5 +18,7 @@ long bench_number(const char *text, long min, long max);
 
 /* A connected TCP socket with TCP_NODELAY. */
 int bench_dial(const char *address, uint16_t port);
+/* A connected Unix socket. */
+int bench_dial_unix(const char *path);
 void bench_write(int fd, const char *data, size_t n);
 void bench_read(int fd, char *data, size_t n);

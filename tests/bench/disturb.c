@@ -53,7 +53,7 @@ static void *flood_client(void *data)
     struct broker broker;
     broker_open(&broker, disturb->broker_path);
     while (!atomic_load(&disturb->stop)) {
-        exchange_broker(&broker, local, disturb->port, true);
+        exchange_broker(&broker, local, disturb->port, true, false);
         atomic_fetch_add(&disturb->made, 1);
     }
     broker_shut(&broker);

@@ -1,6 +1,10 @@
 #include "bench/exchange.h"
 
 #include "bench/common.h"
+#include "bench/origin.h"
+
+#include <stdio.h>
+#include <string.h>
 
 enum { N_PAYLOAD = 64 };
 
@@ -22,17 +26,39 @@ void exchange_echo_broker(struct broker *broker, long socket)
     broker_answer(broker);
 }
 
-void exchange_direct(SSL_CTX *context, SSL_SESSION **session, const char *address, uint16_t port)
-{
-    struct peer peer;
-    peer_open_resuming(&peer, context, session, address, port);
-    exchange_echo_direct(&peer);
-    peer_close(&peer);
-}
-
-void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls)
+void exchange_broker(struct broker *broker, const char *address, uint16_t port, bool tls,
+                     bool reuse)
 {
     long socket = broker_connect(broker, address, port, tls);
     exchange_echo_broker(broker, socket);
-    broker_close(broker, socket);
+    if (reuse)
+        broker_give_back(broker, socket);
+    else
+        broker_close(broker, socket);
+}
+
+/* What is wanted: see origin.h. */
+static void ask(struct peer *peer, char what, long count)
+{
+    char line[ORIGIN_REQUEST + 1];
+    snprintf(line, sizeof line, "%c%*ld", what, ORIGIN_REQUEST - 1, count * EXCHANGE_PIECE);
+    peer_write(peer, line, ORIGIN_REQUEST);
+}
+
+void exchange_bulk_send(struct peer *peer, long count)
+{
+    char piece[EXCHANGE_PIECE], done;
+    memset(piece, 'x', sizeof piece);
+    ask(peer, 'S', count);
+    for (long i = 0; i < count; i++)
+        peer_write(peer, piece, sizeof piece);
+    peer_read(peer, &done, 1);
+}
+
+void exchange_bulk_receive(struct peer *peer, long count)
+{
+    char piece[EXCHANGE_PIECE];
+    ask(peer, 'R', count);
+    for (long i = 0; i < count; i++)
+        peer_read(peer, piece, sizeof piece);
 }

@@ -1,12 +1,18 @@
 /*
- * bench_load broker=PATH ca=FILE: many clients at once. Reads lines
+ * bench_load broker=PATH ca=FILE: clients of the origin, one or many at once. Reads lines
  *
- *     direct|resuming|broker plain|tls PORT CLIENTS COUNT
+ *     connect|echo|send|receive SIDE plain|tls PORT CLIENTS COUNT
  *
- * and makes for each COUNT connections from CLIENTS threads: connect, echo, close. A thread takes
- * the next connection when it is done with one. resuming: direct, with the session of the
- * connection before, which outlives the round. Through the broker each thread has a session with
- * it, opened before the clock runs. Answers each line with {"us": time for all of them}.
+ * and does for each COUNT of these things with CLIENTS threads; a thread takes the next when it is
+ * done with one. connect: connect, echo, close. echo: 64 bytes there and back on a connection that
+ * each thread has opened before the clock runs. send, receive: pieces of 64 KiB of one client.
+ *
+ * SIDE is the way to the origin: direct; resuming, which is direct with the session of the
+ * connection before (it outlives the round); broker, through JSON; pooled, the same with
+ * connections of a pool, which are given back to it; attach, a descriptor that the broker has
+ * handed out; or the path of a Unix socket behind which a relay makes the connection. Each thread
+ * has its session with the broker open before the clock runs. Answers each line with
+ * {"us": time for all of them}.
  */
 #include "bench/common.h"
 #include "bench/exchange.h"
@@ -21,7 +27,7 @@ enum { CLIENTS_MAX = 256 };
 
 static const char address[] = "127.0.0.1";
 static const char usage[] = "usage: bench_load broker=PATH ca=FILE; then, on standard input: "
-                            "connect|echo direct|resuming|broker plain|tls PORT CLIENTS COUNT";
+                            "connect|echo|send|receive SIDE plain|tls PORT CLIENTS COUNT";
 
 struct load {
     const char *broker_path;
@@ -32,65 +38,126 @@ struct load {
 
 struct round {
     struct load *load;
-    bool echo;
-    bool broker;
-    bool resuming;
+    const char *what;
+    const char *side;
     bool tls;
     uint16_t port;
+    long count;
     atomic_long left;
     atomic_int next_client;
     pthread_barrier_t start;
+    _Atomic double started_us; /* when the first client has left the barrier */
 };
+
+struct client {
+    struct round *round;
+    struct broker broker; /* sides broker and attach */
+    SSL_CTX *context;
+    SSL_SESSION **session;
+};
+
+static bool is(const char *word, const char *other)
+{
+    return strcmp(word, other) == 0;
+}
 
 static bool take_one(struct round *round)
 {
     return atomic_fetch_sub(&round->left, 1) > 0;
 }
 
-static void run_direct(struct round *round)
+/* On one core the first client may be done before another thread can look at the clock. */
+static void start_together(struct round *round)
 {
-    struct load *load = round->load;
-    struct peer peer;
-    SSL_CTX *context = !round->tls ? NULL : round->resuming ? load->resuming : load->full;
-    SSL_SESSION **session =
-        round->resuming ? &load->sessions[atomic_fetch_add(&round->next_client, 1)] : NULL;
-    if (round->echo)
-        peer_open(&peer, context, address, round->port);
+    double none = 0;
     pthread_barrier_wait(&round->start);
-    while (take_one(round)) {
-        if (round->echo)
+    atomic_compare_exchange_strong(&round->started_us, &none, bench_now_us());
+}
+
+static void open_peer(struct client *client, struct peer *peer)
+{
+    const struct round *round = client->round;
+    if (round->side[0] == '/')
+        peer_wrap(peer, bench_dial_unix(round->side));
+    else if (client->broker.data != NULL)
+        peer_wrap(peer, broker_attach(&client->broker, address, round->port, round->tls));
+    else
+        peer_open_resuming(peer, client->context, client->session, address, round->port);
+}
+
+static void run_bulk(struct client *client, struct peer *peer)
+{
+    if (is(client->round->what, "send"))
+        exchange_bulk_send(peer, client->round->count);
+    else
+        exchange_bulk_receive(peer, client->round->count);
+}
+
+/* Whoever has made the connection, it is a byte stream. */
+static void run_stream(struct client *client)
+{
+    struct round *round = client->round;
+    bool connect = is(round->what, "connect");
+    struct peer peer;
+    if (!connect) {
+        open_peer(client, &peer);
+        /* A relay takes the client before it has connected: not a matter of the clock here. */
+        if (is(round->what, "echo"))
             exchange_echo_direct(&peer);
         else
-            exchange_direct(context, session, address, round->port);
+            exchange_bulk_receive(&peer, 1);
     }
-    if (round->echo)
+    start_together(round);
+    if (is(round->what, "send") || is(round->what, "receive")) {
+        run_bulk(client, &peer);
+    } else {
+        while (take_one(round)) {
+            if (connect)
+                open_peer(client, &peer);
+            exchange_echo_direct(&peer);
+            if (connect)
+                peer_close(&peer);
+        }
+    }
+    if (!connect)
         peer_close(&peer);
 }
 
-static void run_broker(struct round *round)
+static void run_json(struct client *client)
 {
-    struct broker broker;
+    struct round *round = client->round;
+    bool connect = is(round->what, "connect");
     long socket = 0;
-    broker_open(&broker, round->load->broker_path);
-    if (round->echo)
-        socket = broker_connect(&broker, address, round->port, round->tls);
-    pthread_barrier_wait(&round->start);
+    if (!connect)
+        socket = broker_connect(&client->broker, address, round->port, round->tls);
+    start_together(round);
     while (take_one(round)) {
-        if (round->echo)
-            exchange_echo_broker(&broker, socket);
+        if (connect)
+            exchange_broker(&client->broker, address, round->port, round->tls,
+                            is(round->side, "pooled"));
         else
-            exchange_broker(&broker, address, round->port, round->tls);
+            exchange_echo_broker(&client->broker, socket);
     }
-    broker_shut(&broker);
 }
 
 static void *run_client(void *data)
 {
     struct round *round = data;
-    if (round->broker)
-        run_broker(round);
+    struct load *load = round->load;
+    struct client client = {.round = round};
+    if (is(round->side, "resuming"))
+        client.session = &load->sessions[atomic_fetch_add(&round->next_client, 1)];
+    if (round->tls)
+        client.context = client.session != NULL ? load->resuming : load->full;
+    bool json = is(round->side, "broker") || is(round->side, "pooled");
+    if (json || is(round->side, "attach"))
+        broker_open(&client.broker, load->broker_path);
+    if (json)
+        run_json(&client);
     else
-        run_direct(round);
+        run_stream(&client);
+    if (client.broker.data != NULL)
+        broker_shut(&client.broker);
     return NULL;
 }
 
@@ -103,11 +170,10 @@ static double run_round(struct round *round, int clients)
     for (int i = 0; i < clients; i++)
         if (pthread_create(&threads[i], NULL, run_client, round) != 0)
             bench_die("cannot start thread %d", i);
-    pthread_barrier_wait(&round->start);
-    double start = bench_now_us();
+    start_together(round);
     for (int i = 0; i < clients; i++)
         pthread_join(threads[i], NULL);
-    double took = bench_now_us() - start;
+    double took = bench_now_us() - atomic_load(&round->started_us);
     pthread_barrier_destroy(&round->start);
     return took;
 }
@@ -119,20 +185,20 @@ int main(int argc, char **argv)
     struct load load = {.broker_path = argv[1] + 7,
                         .full = peer_context(argv[2] + 3, 1),
                         .resuming = peer_context_resuming(argv[2] + 3, 1)};
-    char line[128], what[16], side[16], kind[16];
+    char line[256], what[16], side[128], kind[16];
     unsigned port, clients;
     long count;
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (sscanf(line, "%15s %15s %15s %u %u %ld", what, side, kind, &port, &clients, &count) !=
+        if (sscanf(line, "%15s %127s %15s %u %u %ld", what, side, kind, &port, &clients, &count) !=
                 6 ||
             clients < 1 || clients > CLIENTS_MAX || port > 65535)
             bench_die("%s", usage);
         struct round round = {.load = &load,
-                              .echo = strcmp(what, "echo") == 0,
-                              .broker = strcmp(side, "broker") == 0,
-                              .resuming = strcmp(side, "resuming") == 0,
-                              .tls = strcmp(kind, "tls") == 0,
+                              .what = what,
+                              .side = side,
+                              .tls = is(kind, "tls"),
                               .port = (uint16_t)port,
+                              .count = count,
                               .left = count};
         printf("{\"us\": %.1f}\n", run_round(&round, (int)clients));
         fflush(stdout);

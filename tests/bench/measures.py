@@ -7,8 +7,6 @@ import sys
 
 import parties
 
-LEAST_RESUMED = 0.95  # of those that are to be; and the first of all cannot
-
 
 class Bench:
     def __init__(self, options, build, folder):
@@ -17,8 +15,6 @@ class Bench:
         self.folder = folder
         self.rows = []
         self.lies = []
-        # Does this version of the daemon resume TLS sessions?
-        self.resumes = parties.knows_option(build, "tls.session_cache=0")
 
     def count(self, wanted, least=1):
         """How much to do in each round."""
@@ -35,12 +31,11 @@ class Bench:
             if seen[key] != value:
                 self.lies.append(f"{name}: the origin counted {seen[key]} {key}, not {value}")
 
-    def check_resumed(self, name, seen, made, share):
-        """None, or nearly all that were to be."""
-        least = max(0, LEAST_RESUMED * share * made - 1)
-        if not least <= seen["resumed"] <= share * made:
+    def check_resumed(self, name, seen, made, least, most):
+        """So large a share of them; the first of all cannot."""
+        if not least * made - 1 <= seen["resumed"] <= most * made:
             self.lies.append(f"{name}: the origin counted {seen['resumed']} of {made} handshakes "
-                             f"as resumed, not {least:.0f} to {share * made:.0f}")
+                             f"as resumed, not {least:.0%} to {most:.0%}")
 
     @contextlib.contextmanager
     def counted(self, origin, port):
@@ -51,10 +46,8 @@ class Bench:
         after = origin.counts()[port]
         seen.update({key: after[key] - before[key] for key in after})
 
-    def rounds(self, name, measure, kind, broker, origin, count, prefix=(), port=None,
-               resumed=0, **more):
-        """Rounds of direct and broker by one process, which takes turns by itself. resumed: the
-        share of its connections that resume."""
+    def rounds(self, name, measure, kind, broker, origin, count, prefix=(), port=None, **more):
+        """Rounds of direct and broker by one process, which takes turns by itself."""
         count = self.count(count)
         port = port or kind
         others = parties.Others()
@@ -70,20 +63,19 @@ class Bench:
         made = result["connections"]
         self.check(name, seen, accepted=made, handshakes=made if kind == "tls" else 0,
                    failed=0)
-        self.check_resumed(name, seen, made, resumed)
         return {**result, "cpu_us": broker.cpu_us() - cpu, "count": count, "seen": seen,
                 "others": [others.share()]}
 
-    def row(self, measure, direct, broker, ratio, goal, met, others=()):
+    def row(self, measure, direct, broker, ratio, goal, met, others=(), peers="–"):
         verdict = "" if met is None else "met" if met else "missed"
         shares = f"{statistics.median(others):.0%}" if others else "–"
         if len(others) > 1:
             shares += f" (≤ {max(others):.0%})"
-        self.rows.append((measure, direct, broker, ratio, goal, verdict, shares))
+        self.rows.append((measure, direct, broker, ratio, peers, goal, verdict, shares))
         print("  " + " | ".join(self.rows[-1]), file=sys.stderr, flush=True)
 
     def ratio_row(self, measure, result, goal, at_most=None, at_least=None, invert=False,
-                  form=lambda us: f"{us:.1f} µs", side="broker", met=None):
+                  form=lambda us: f"{us:.1f} µs", side="broker", met=None, peers="–"):
         """Ratio of each pair of rounds, median; invert: of rates instead of times."""
         direct, broker = result["direct"], result[side]
         ratio, words = ratio_of([d / b if invert else b / d for d, b in zip(direct, broker)])
@@ -92,14 +84,22 @@ class Bench:
         if at_least is not None:
             met = ratio >= at_least
         self.row(measure, form(statistics.median(direct)), form(statistics.median(broker)), words,
-                 goal, met, result["others"])
+                 goal, met, result["others"], peers)
 
 
 def ratio_of(pairs):
     """(the median, the same with the lowest and the highest as text)"""
     ratio = statistics.median(pairs)
-    digits = 2 if ratio >= 0.2 else 3
-    return ratio, f"×{ratio:.{digits}f} ({min(pairs):.{digits}f}–{max(pairs):.{digits}f})"
+    digits = digits_of(ratio)
+    return ratio, f"{times(ratio)} ({min(pairs):.{digits}f}–{max(pairs):.{digits}f})"
+
+
+def digits_of(ratio):
+    return 2 if ratio >= 0.2 else 3
+
+
+def times(ratio):
+    return f"×{ratio:.{digits_of(ratio)}f}"
 
 
 def per_second(us):
@@ -111,6 +111,6 @@ def milliseconds(us):
 
 
 def table(rows):
-    head = ("measure", "direct", "broker", "ratio (lowest–highest round)", "goal", "",
-            "others' CPU")
+    head = ("measure", "direct", "broker", "ratio (lowest–highest round)",
+            "peers: their ratio", "goal", "", "others' CPU")
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))

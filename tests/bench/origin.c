@@ -3,8 +3,8 @@
  * of JSON, then a line with the counters of each for every line it reads on standard input, and
  * ends with it.
  *
- * Nothing can be resumed on the port "tls": it gives no tickets and keeps no sessions. "tickets"
- * does what servers do unless told otherwise.
+ * Nothing can be resumed on the ports "tls" and "bulk" (TLS, too): they give no tickets and keep no
+ * sessions. "tickets" does what servers do unless told otherwise.
  */
 #include "bench/origin.h"
 
@@ -20,9 +20,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum port { PORT_PLAIN, PORT_DISCARD, PORT_TLS, PORT_TICKETS, N_PORTS };
+enum port { PORT_PLAIN, PORT_DISCARD, PORT_TLS, PORT_TICKETS, PORT_BULK, N_PORTS };
 
-static const char *const port_names[N_PORTS] = {"plain", "discard", "tls", "tickets"};
+static const char *const port_names[N_PORTS] = {"plain", "discard", "tls", "tickets", "bulk"};
+static const enum origin_service services[N_PORTS] = {
+    [PORT_DISCARD] = ORIGIN_DISCARD, [PORT_BULK] = ORIGIN_BULK};
 
 struct origin {
     int epoll;
@@ -73,7 +75,7 @@ static void accept_all(struct origin *origin, enum port port)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         origin->counts[port].accepted++;
         struct origin_connection *connection = origin_connection_new(
-            fd, origin->contexts[port], port == PORT_DISCARD, &origin->counts[port]);
+            fd, origin->contexts[port], services[port], &origin->counts[port]);
         if (connection == NULL)
             die("connection");
         watch(origin, fd, connection);
@@ -148,7 +150,9 @@ int main(int argc, char **argv)
         die("epoll_create1");
     origin.contexts[PORT_TLS] = make_context(argv[1], argv[2]);
     origin.contexts[PORT_TICKETS] = make_context(argv[1], argv[2]);
+    origin.contexts[PORT_BULK] = make_context(argv[1], argv[2]);
     forbid_resumption(origin.contexts[PORT_TLS]);
+    forbid_resumption(origin.contexts[PORT_BULK]);
     for (int i = 0; i < N_PORTS; i++)
         printf("%s\"%s\": %u", i == 0 ? "{" : ", ", port_names[i],
                listen_somewhere(&origin, (enum port)i));

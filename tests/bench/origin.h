@@ -19,15 +19,31 @@ struct origin_counts {
     uint64_t discarded;  /* bytes */
 };
 
+/* What is done with what comes. */
+enum origin_service {
+    ORIGIN_ECHO,
+    ORIGIN_DISCARD,
+    /* A request of ORIGIN_REQUEST bytes: 'S' and a number, padded with blanks: the client will send
+     * so many bytes, and gets one when all have come; or 'R': it gets so many. Over and over. */
+    ORIGIN_BULK,
+};
+
+enum { ORIGIN_REQUEST = 16 };
+
 struct origin_connection {
     int fd;
     struct origin_counts *counts;
-    SSL *ssl;     /* NULL: plain */
-    bool ready;   /* plain, or the handshake is done */
-    bool discard; /* throw away instead of sending back */
+    SSL *ssl;   /* NULL: plain */
+    bool ready; /* plain, or the handshake is done */
+    enum origin_service service;
+    /* bulk */
+    char request[ORIGIN_REQUEST + 1];
+    size_t n_request;
+    uint64_t n_expected;
 };
 
-struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool discard,
+struct origin_connection *origin_connection_new(int fd, SSL_CTX *context,
+                                                enum origin_service service,
                                                 struct origin_counts *counts);
 struct origin_connection *origin_connection_free(struct origin_connection *connection);
 /* The descriptor is readable. false: the connection is over. */

@@ -9,7 +9,8 @@
 
 enum { WAIT_MS = 5000 };
 
-struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool discard,
+struct origin_connection *origin_connection_new(int fd, SSL_CTX *context,
+                                                enum origin_service service,
                                                 struct origin_counts *counts)
 {
     struct origin_connection *connection = calloc(1, sizeof *connection);
@@ -21,7 +22,7 @@ struct origin_connection *origin_connection_new(int fd, SSL_CTX *context, bool d
         return NULL;
     }
     *connection = (struct origin_connection){
-        .fd = fd, .counts = counts, .ssl = ssl, .ready = ssl == NULL, .discard = discard};
+        .fd = fd, .counts = counts, .ssl = ssl, .ready = ssl == NULL, .service = service};
     return connection;
 }
 
@@ -89,6 +90,54 @@ static bool shake_hands(struct origin_connection *connection)
     return false;
 }
 
+static bool send_bytes(struct origin_connection *connection, uint64_t n)
+{
+    static char piece[64 * 1024];
+    for (; n > sizeof piece; n -= sizeof piece)
+        if (!send_all(connection, piece, sizeof piece))
+            return false;
+    return send_all(connection, piece, (size_t)n);
+}
+
+static bool bulk(struct origin_connection *connection, const char *data, size_t n)
+{
+    while (n > 0) {
+        if (connection->n_expected == 0) {
+            connection->request[connection->n_request++] = *data++;
+            n--;
+            if (connection->n_request < ORIGIN_REQUEST)
+                continue;
+            connection->n_request = 0;
+            uint64_t wanted = strtoull(connection->request + 1, NULL, 10);
+            if (connection->request[0] == 'S')
+                connection->n_expected = wanted;
+            else if (!send_bytes(connection, wanted))
+                return false;
+            continue;
+        }
+        size_t part = n < connection->n_expected ? n : (size_t)connection->n_expected;
+        data += part;
+        n -= part;
+        connection->n_expected -= part;
+        if (connection->n_expected == 0 && !send_bytes(connection, 1))
+            return false;
+    }
+    return true;
+}
+
+static bool take(struct origin_connection *connection, const char *data, size_t n)
+{
+    switch (connection->service) {
+    case ORIGIN_DISCARD:
+        connection->counts->discarded += n;
+        return true;
+    case ORIGIN_BULK:
+        return bulk(connection, data, n);
+    default:
+        return send_all(connection, data, n);
+    }
+}
+
 bool origin_connection_serve(struct origin_connection *connection)
 {
     static char buffer[256 * 1024];
@@ -106,9 +155,7 @@ bool origin_connection_serve(struct origin_connection *connection)
             if (got <= 0)
                 return got < 0 && errno == EAGAIN;
         }
-        if (connection->discard)
-            connection->counts->discarded += (uint64_t)got;
-        else if (!send_all(connection, buffer, (size_t)got))
+        if (!take(connection, buffer, (size_t)got))
             return false;
     } while (connection->ssl != NULL && SSL_pending(connection->ssl) > 0);
     return true;

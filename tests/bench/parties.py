@@ -87,12 +87,13 @@ class Origin(Party):
 
 
 class Daemon:
-    def __init__(self, build, folder, prefix=(), settings=(), environment=None):
+    def __init__(self, build, folder, prefix=(), settings=(), environment=None,
+                 config=os.devnull):
         self.path = folder / "broker.sock"
         self.log = open(folder / "daemon.log", "ab")
         options = [word for setting in settings for word in ("--set", setting)]
         self.process = subprocess.Popen(
-            [*prefix, build / "daemon/tcpbrokerd", "--config", os.devnull, "--socket", self.path,
+            [*prefix, build / "daemon/tcpbrokerd", "--config", config, "--socket", self.path,
              "--cacerts", folder / "cacerts", "--set", "log.level=warning", *options],
             stdout=self.log, stderr=self.log, env={**os.environ, **(environment or {})})
         running.add(self.process.pid)
@@ -135,10 +136,10 @@ class Daemon:
         self.log.close()
 
 
-def knows_option(build, setting):
-    """Does this version of the daemon have the option?"""
-    return subprocess.run([build / "daemon/tcpbrokerd", "--check-config", os.devnull, "--set",
-                           setting], capture_output=True, timeout=DEADLINE).returncode == 0
+def takes_config(build, path):
+    """Does this version of the daemon know all that stands there?"""
+    return subprocess.run([build / "daemon/tcpbrokerd", "--check-config", path],
+                          capture_output=True, timeout=DEADLINE).returncode == 0
 
 
 def stat_fields(pid):
@@ -150,6 +151,10 @@ def stat_fields(pid):
 def cpu_us(pid):
     """User and system time of the process, microseconds."""
     return sum(stat_fields(pid)[11:13]) * TICK_US
+
+
+def children(pid):
+    return list(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def rss_kib(pid):

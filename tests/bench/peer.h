@@ -1,7 +1,7 @@
 #pragma once
 /*
- * peer: the direct side, a connection to the origin that a program makes by itself, plain or with
- * OpenSSL and full verification.
+ * peer: a byte stream to the origin. The direct side makes it by itself, plain or with OpenSSL and
+ * full verification; a descriptor that somebody else has connected is a plain one.
  *
  * Threads:   one at a time for each peer.
  * Ownership: peer_context() gives the SSL_CTX to the caller; peers borrow it.
@@ -28,6 +28,8 @@ void peer_open(struct peer *peer, SSL_CTX *context, const char *address, uint16_
  */
 void peer_open_resuming(struct peer *peer, SSL_CTX *context, SSL_SESSION **session,
                         const char *address, uint16_t port);
+/* Takes fd. */
+void peer_wrap(struct peer *peer, int fd);
 void peer_write(struct peer *peer, const char *data, size_t n);
 void peer_read(struct peer *peer, char *data, size_t n);
 void peer_close(struct peer *peer);

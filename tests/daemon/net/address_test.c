@@ -116,6 +116,29 @@ TEST(address, unmap)
     CHECK_INT(address_family(&none), AF_UNSPEC);
 }
 
+TEST(address, loopback)
+{
+    static const struct {
+        const char *text;
+        bool loopback;
+    } cases[] = {{"127.0.0.1", true},
+                 {"127.255.0.9", true},
+                 {"128.0.0.1", false},
+                 {"126.255.255.255", false},
+                 {"0.0.0.0", false},
+                 {"::1", true},
+                 {"::2", false},
+                 {"::", false},
+                 {"::ffff:127.0.0.1", true},
+                 {"::ffff:10.0.0.1", false},
+                 {"fe80::1", false}};
+    struct address address;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK_INT(address_parse(&address, cases[i].text, 1), 0);
+        CHECK_INT(address_is_loopback(&address), cases[i].loopback);
+    }
+}
+
 TEST(address, text_is_cut)
 {
     struct address a;
