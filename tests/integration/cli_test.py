@@ -555,9 +555,14 @@ class RealDaemon(unittest.TestCase):
                 done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port))
                 self.assertEqual((done.returncode, done.stdout), (1, b"half of i"))
                 self.assertIn(b"[TLS_IO, io]", done.stderr)
+
+            def reset_later(connection):
+                connection.recv(1)
+                servers.reset(connection)
             for tls in (None, servers.tls_context()):
-                with servers.Server(servers.resetter, tls=tls) as server:
-                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port))
+                with servers.Server(reset_later, tls=tls) as server:
+                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port),
+                               stdin=b"x")
                     self.assertEqual(done.returncode, 1)
                     self.assertIn(b"[ECONNRESET, io]", done.stderr)
 
