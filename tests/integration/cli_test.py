@@ -550,6 +550,7 @@ class RealDaemon(unittest.TestCase):
 
             def cut(connection):
                 connection.sendall(b"half of i")
+                connection.recv(1)  # their end: closing with something unread would be a reset
                 os.close(connection.detach())  # without close_notify
             with servers.Server(cut, tls=servers.tls_context()) as server:
                 done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port))
