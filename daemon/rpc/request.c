@@ -255,8 +255,8 @@ bool request_is_answered(struct request *request)
 
     if (request->call->id.kind != PROTO_ID_ABSENT)
         return true;
-    fault_set(&fault, WIRE_INVALID_REQUEST, "%s: a notification would not be given what its answer has",
-              request_name(request));
+    fault_set(&fault, WIRE_INVALID_REQUEST,
+              "%s: a notification would not be given what its answer has", request_name(request));
     request_fail(request, &fault);
     return false;
 }
