@@ -109,8 +109,8 @@ bool tcpb_reply_failed(const struct tcpb_reply *reply, struct tcpb_error *error)
  */
 const void *tcpb_reply_result(struct tcpb_reply *reply);
 /*
- * The descriptor that came with the reply (TCPAttach, TCPConnect with attach): the caller's from now
- * on. -1: there is none, or it was taken. One that nobody takes is closed with its reply.
+ * The descriptor that came with the reply (TCPAttach, TCPConnect with attach): the caller's from
+ * now on. -1: there is none, or it was taken. One that nobody takes is closed with its reply.
  */
 int tcpb_reply_take_fd(struct tcpb_reply *reply);
 struct tcpb_reply *tcpb_reply_free(struct tcpb_reply *reply);
@@ -131,8 +131,8 @@ struct tcpb_tcp_connect_result;
  * a connected stream socket, blocking and close-on-exec, and the caller's to read, write, shut down
  * (SHUT_WR is the half close) and close; it works on when *broker is closed. ret_direct (may be
  * NULL): true: it is the connection itself, and the number is gone; false: the daemon passes the
- * bytes on, and TCPReceive on the number tells after the end of file whether the stream was cut off.
- * The calling thread must own the socket. On failure the socket is as it was, but for
+ * bytes on, and TCPReceive on the number tells after the end of file whether the stream was cut
+ * off. The calling thread must own the socket. On failure the socket is as it was, but for
  * TCPB_LOCAL_SYSTEM (no descriptor was left in this process, sys_errno EMFILE): then it is lost.
  */
 int tcpb_attach(struct tcpb *broker, int64_t socket, int *ret_fd, bool *ret_direct,

@@ -550,14 +550,20 @@ class RealDaemon(unittest.TestCase):
 
             def cut(connection):
                 connection.sendall(b"half of i")
+                connection.recv(1)  # their end: closing with something unread would be a reset
                 os.close(connection.detach())  # without close_notify
             with servers.Server(cut, tls=servers.tls_context()) as server:
                 done = run(daemon.socket_path, "connect", "--tls", "localhost", str(server.port))
                 self.assertEqual((done.returncode, done.stdout), (1, b"half of i"))
                 self.assertIn(b"[TLS_IO, io]", done.stderr)
+
+            def reset_later(connection):
+                connection.recv(1)
+                servers.reset(connection)
             for tls in (None, servers.tls_context()):
-                with servers.Server(servers.resetter, tls=tls) as server:
-                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port))
+                with servers.Server(reset_later, tls=tls) as server:
+                    done = run(daemon.socket_path, "connect", *(["--tls"] if tls else []), "localhost", str(server.port),
+                               stdin=b"x")
                     self.assertEqual(done.returncode, 1)
                     self.assertIn(b"[ECONNRESET, io]", done.stderr)
 
