@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct join {
     struct tcpb *broker;
     int fd;
     int64_t socket; /* 0: the connection is ours alone */
+    bool kernel;    /* … and the kernel encrypts (tls.ktls) */
     struct tcpb_thread label;
     pthread_mutex_t lock; /* who ends the process first, ends it alone */
     atomic_int send_errno;
@@ -106,8 +108,11 @@ static void *receive(void *userdata)
         ssize_t n = recv(join->fd, data, sizeof(data), 0);
         if (n < 0 && errno == EINTR)
             continue;
+        /* the kernel tells the end of TLS, like all that is no data, by EIO */
+        if (join->kernel && n == 0)
+            end_received(join, ECONNABORTED);
         if (n <= 0)
-            end_received(join, n < 0 ? errno : 0);
+            end_received(join, n < 0 && !(join->kernel && errno == EIO) ? errno : 0);
         if (!write_all(data, (size_t)n)) {
             if (errno != EPIPE)
                 talk("cannot write to standard output: %s", strerrordesc_np(errno));
@@ -175,6 +180,7 @@ static int run(struct cli *cli)
     }
     if (result->has_socket)
         join.socket = result->socket;
+    join.kernel = result->has_encrypted_by && strcmp(result->encrypted_by, "kernel") == 0;
     target_tell(cli, &verb_connect, result, tcpb_reply_json(reply));
     tcpb_reply_free(reply);
     r = pthread_create(&receiver, NULL, receive, &join);
