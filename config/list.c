@@ -38,6 +38,12 @@ static const char *check_destination(const char *item)
     return config_read_destination(item, &destination);
 }
 
+static const char *check_endpoint(const char *item)
+{
+    struct config_destination endpoint;
+    return config_read_endpoint(item, &endpoint);
+}
+
 static const struct list_kind kinds[] = {
     {"protocol", "names of protocols", check_protocol},
     {"path", "absolute paths", check_path},
@@ -46,6 +52,7 @@ static const struct list_kind kinds[] = {
     {"group", "groups (names or numbers)", check_id},
     {"destination", "destinations (a name, *.name or an address, each with :PORT or without)",
      check_destination},
+    {"endpoint", "a name or an address with :PORT", check_endpoint},
 };
 
 const struct list_kind *list_kind(const char *name)

@@ -32,6 +32,9 @@ const char *config_read_pin(const char *text, uint8_t ret_hash[CONFIG_PIN_SIZE])
 
 const char *config_read_destination(const char *text, struct config_destination *ret_destination);
 
+/* One host and one port: a destination that is not below something, with its port. */
+const char *config_read_endpoint(const char *text, struct config_destination *ret_endpoint);
+
 /* The number of a user or group. *ret_is_number: text is one; otherwise it is a name, which only
  * the system can find, and *ret_id is 0. */
 const char *config_read_id(const char *text, bool *ret_is_number, uint32_t *ret_id);

@@ -219,6 +219,11 @@ size_t trust_crls(const struct trust *trust)
     return trust->store.n_crls;
 }
 
+int64_t trust_until(const struct trust *trust)
+{
+    return trust->store.crls_until;
+}
+
 const unsigned char *trust_alpn(const struct trust *trust, size_t *ret_n)
 {
     *ret_n = trust->n_alpn;
