@@ -84,6 +84,8 @@ static int read_pool(const struct config_pool *config, const struct credentials 
             return -EINVAL;
         if (pool->verify)
             shelf.until_s = trust_until(pool->trust);
+        if (pool->identity && identity_not_after(pool->identity) < shelf.until_s)
+            shelf.until_s = identity_not_after(pool->identity);
     }
     return shelf_new(&pool->shelf, &shelf);
 }

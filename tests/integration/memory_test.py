@@ -75,7 +75,8 @@ class Memory(unittest.TestCase):
                                     "--set", "log.level=debug", "--set", "tls.system_store=no",
                                     "--set", "tls.cacerts=" + certificates().cacerts, "--set", "connect.timeout=500ms",
                                     "--set", 'identity "server".certificate=' + self.chain, "--set", f'identity "server".key={self.key}',
-                                    "--set", f'identity "server".users={os.getuid()}'],
+                                    "--set", f'identity "server".users={os.getuid()}',
+                                    "--set", f'pool "p".connect=localhost:{self.echo.port}'],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return process, path, log
 
@@ -119,6 +120,9 @@ class Memory(unittest.TestCase):
         plain = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": self.echo.port}).get("socket", 1000)
         yield "TCPStartTLS", {"socket": plain, "server_name": "localhost", "timeout_ms": 300, "alpn": ["a"], "verify": False}
         yield "TCPSend", [plain, "x"]
+        for _ in range(2):
+            pooled = (yield "TCPConnect", {"hostname": "localhost", "port": self.echo.port}).get("socket", 1000)
+            yield "TCPClose", {"socket": pooled, "reuse": True, "timeout_ms": 500}
         yield "TCPPing", {"hostname": "localhost", "timeout": 50}
         yield "Session.Set", {"receive_timeout_ms": 20}
         token = (yield "Session.Open", [60000]).get("token", "s")
