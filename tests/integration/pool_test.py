@@ -67,8 +67,8 @@ class Origin(servers.Server):
             self.ports.append(connection.getpeername()[1])
         super().on_connection(connection)
 
-    def forget(self, connection):
-        super().forget(connection)
+    def _serve(self, raw):
+        super()._serve(raw)
         with self.lock:
             self.gone += 1
 
@@ -400,6 +400,48 @@ class Reload(PoolCase):
                 self.works(got["socket"])
                 self.close(got["socket"])
             self.wait_idle(4)
+
+
+class Everything(PoolCase):
+    def test_at_once(self):
+        """Takers, those who give back, those who hand on, reloads: every byte is right, and nothing is left."""
+        n, rounds = 8, 40
+        with Origin() as plain, Origin(tls=self.world.context()) as secure:
+            self.start(section("x", plain.port, min_idle=2, max_idle=4, idle_time="50ms"),
+                       section("y", secure.port, secure="yes", min_idle=2, max_idle=4, max_age="200ms"),
+                       more="[threads]\nio = 3\n")
+            failures = []
+
+            def take(number):
+                try:
+                    with self.daemon.client() as client:
+                        for i in range(rounds):
+                            got = self.connect((plain, secure)[(number + i) % 2], client=client)
+                            self.works(got["socket"], f"{number}.{i}", client)
+                            close = (number + i) % 3
+                            if close == 0:
+                                client.call("TCPClose", [got["socket"], 2])
+                            else:
+                                self.close(got["socket"], client)
+                except Exception as error:
+                    failures.append(error)
+
+            threads = [threading.Thread(target=take, args=(number,)) for number in range(n)]
+            for thread in threads:
+                thread.start()
+            reloads = 0
+            while any(thread.is_alive() for thread in threads):
+                self.client.call("Broker.Reload")
+                reloads += 1
+                threads[reloads % n].join(0.02)
+            self.assertEqual(failures, [])
+            self.assertGreater(reloads, 1)
+            self.assertGreater(self.stat("pool_reused"), 0)
+            self.assertEqual((self.stat("sockets"), self.stat("requests_failed")), (0, 0))
+            self.assertEqual(self.stat("pool_taken") + self.stat("pool_missed"), n * rounds)
+            self.wait_idle(4)
+            # what was made or taken before is gone at the far end, too
+            wait_until(lambda: plain.n() - plain.gone + secure.n() - secure.gone <= 4, what="the end of all others")
 
 
 class Stop(PoolCase):
