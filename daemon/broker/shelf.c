@@ -33,7 +33,7 @@ struct shelf {
     size_t n_users;
     struct user users[SHELF_USERS];
     unsigned n_failed, n_ended; /* in a row */
-    int64_t pause_until_ms;
+    int64_t pause_until_ms, calm_from_ms;
     struct slot slots[];
 };
 
@@ -187,6 +187,7 @@ struct connection *shelf_take(struct shelf *shelf, uid_t uid, struct shelf_now n
     if (best) {
         *ret_tag = best->tag;
         connection = remove_from(best);
+        shelf->calm_from_ms = now.up_ms + SHELF_CALM_MS;
     }
     pthread_mutex_unlock(&shelf->mutex);
     return connection;
@@ -265,29 +266,45 @@ static size_t count_for(struct shelf *shelf, uid_t uid)
     return n;
 }
 
-static bool is_wanted(struct shelf *shelf, struct shelf_now now, struct user **ret_user)
+/* How many are missing, and for whom; NULL: anybody. */
+static size_t count_missing(struct shelf *shelf, struct shelf_now now, struct user **ret_user)
 {
     const struct shelf_settings *settings = &shelf->settings;
-    size_t n_rest = 0;
+    size_t n_rest = 0, n;
 
     *ret_user = NULL;
-    if (shelf->closed || shelf->spoken || settings->min_idle == 0 ||
-        shelf->n_ordered >= SHELF_ORDERS || now.wall_s >= settings->until_s)
-        return false;
-    if (!settings->personal) /* what was given back makes room */
-        return count_for(shelf, SHELF_ANYBODY) + shelf->n_ordered < settings->min_idle;
+    if (shelf->closed || shelf->spoken || shelf->n_ordered >= SHELF_ORDERS ||
+        now.wall_s >= settings->until_s)
+        return 0;
+    if (!settings->personal) { /* what was given back makes room */
+        n = count_for(shelf, SHELF_ANYBODY) + shelf->n_ordered;
+        return n < settings->min_idle ? settings->min_idle - n : 0;
+    }
     for_each_slot(slot, shelf) n_rest++;
     if (n_rest + shelf->n_ordered >= settings->max_idle)
-        return false;
+        return 0;
     for (size_t i = 0; i < shelf->n_users; i++) {
         struct user *user = &shelf->users[i];
-        if (now.up_ms - user->asked_ms < settings->max_age_ms &&
-            count_for(shelf, user->uid) + user->n_ordered < settings->min_idle) {
+        n = count_for(shelf, user->uid) + user->n_ordered;
+        if (now.up_ms - user->asked_ms < settings->max_age_ms && n < settings->min_idle) {
             *ret_user = user;
-            return true;
+            return settings->min_idle - n;
         }
     }
-    return false;
+    return 0;
+}
+
+/* In how many milliseconds one more is to be made; -1: none is. */
+static int64_t wanted_in_ms(struct shelf *shelf, struct shelf_now now, struct user **ret_user)
+{
+    size_t n_missing = count_missing(shelf, now, ret_user);
+    int64_t from_ms = shelf->pause_until_ms;
+
+    if (n_missing == 0)
+        return -1;
+    if (2 * n_missing < shelf->settings.min_idle && from_ms < shelf->calm_from_ms)
+        from_ms = shelf->calm_from_ms;
+    return from_ms > now.up_ms ? from_ms - now.up_ms : 0;
 }
 
 bool shelf_order(struct shelf *shelf, struct shelf_now now, uid_t *ret_uid)
@@ -295,7 +312,7 @@ bool shelf_order(struct shelf *shelf, struct shelf_now now, uid_t *ret_uid)
     struct user *user;
 
     pthread_mutex_lock(&shelf->mutex);
-    bool wanted = now.up_ms >= shelf->pause_until_ms && is_wanted(shelf, now, &user);
+    bool wanted = wanted_in_ms(shelf, now, &user) == 0;
     if (wanted) {
         *ret_uid = user ? user->uid : SHELF_ANYBODY;
         shelf->n_ordered++;
@@ -351,11 +368,9 @@ int64_t shelf_wait_ms(struct shelf *shelf, struct shelf_now now)
     pthread_mutex_lock(&shelf->mutex);
     if (next_slot(shelf, NULL))
         wait_ms = SHELF_LOOK_MS;
-    if (is_wanted(shelf, now, &user)) {
-        int64_t pause_ms =
-            shelf->pause_until_ms > now.up_ms ? shelf->pause_until_ms - now.up_ms : 0;
-        wait_ms = wait_ms < 0 || pause_ms < wait_ms ? pause_ms : wait_ms;
-    }
+    int64_t wanted_ms = wanted_in_ms(shelf, now, &user);
+    if (wanted_ms >= 0 && (wait_ms < 0 || wanted_ms < wait_ms))
+        wait_ms = wanted_ms;
     pthread_mutex_unlock(&shelf->mutex);
     return wait_ms;
 }

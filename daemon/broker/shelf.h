@@ -11,6 +11,8 @@
  * - It is over when it is too old, has rested too long, or what was verified does not hold any
  * more.
  * - What is made ahead makes room for itself among what was given back, not the other way round.
+ * - Making one costs what those who take some need for themselves, so it waits until they are done,
+ *   or have taken half of them.
  * - A failure to make one is followed by a pause that doubles. So is the peer's end of one that
  *   nobody has used; a good one taken ends that. A peer that speaks first is left alone for good.
  *
@@ -33,6 +35,7 @@ enum {
     SHELF_IDLE_MAX = 1024,
     SHELF_ORDERS = 8,
     SHELF_USERS = 16,
+    SHELF_CALM_MS = 20,   /* after the last was taken; at once when half of them are missing */
     SHELF_LOOK_MS = 1000, /* how often what rests should be looked at */
     SHELF_PAUSE_MIN_MS = 1000,
     SHELF_PAUSE_MAX_MS = 60000,

@@ -29,6 +29,7 @@ struct pool_keeper {
     enum shelf_trouble *told; /* for each pool, what the log was told last */
     struct list makings;
     struct timer timer;
+    uint64_t looked_ms; /* at what rests, last; on the loop's clock */
     struct mail wake;
     atomic_bool woken; /* the mail is under way */
 };
@@ -312,8 +313,13 @@ static void on_timer(struct timer *timer)
 {
     struct pool_keeper *keeper = container_of(timer, struct pool_keeper, timer);
 
-    for (size_t i = 0; i < keeper->snapshot->pools.n_pools; i++)
-        throw_out(keeper, i);
+    uint64_t now_ms = loop_now_ms(keeper->shared->control);
+
+    if (now_ms - keeper->looked_ms >= SHELF_LOOK_MS) {
+        keeper->looked_ms = now_ms;
+        for (size_t i = 0; i < keeper->snapshot->pools.n_pools; i++)
+            throw_out(keeper, i);
+    }
     look_after(keeper);
 }
 

@@ -187,6 +187,32 @@ TEST(shelf, orders_what_is_missing)
     shelf_unref(shelf);
 }
 
+TEST(shelf, does_not_disturb_who_takes_many)
+{
+    struct shelf_settings settings = usual;
+    settings.min_idle = settings.max_idle = 8;
+    struct shelf *shelf = make(&settings);
+
+    for (int i = 0; i < 8; i++)
+        CHECK(orders(shelf, 0));
+    for (int i = 0; i < 8; i++)
+        shelf_made(shelf, SHELF_ANYBODY);
+    for (int i = 0; i < 8; i++)
+        CHECK(put(shelf, SHELF_ANYBODY, false, 0));
+    CHECK(takes(shelf, ALICE, 0) && takes(shelf, ALICE, 5));
+    CHECK(!orders(shelf, 5));
+    CHECK_INT(shelf_wait_ms(shelf, at(5)), SHELF_CALM_MS);
+    CHECK(!orders(shelf, 4 + SHELF_CALM_MS));
+    CHECK(orders(shelf, 5 + SHELF_CALM_MS) && orders(shelf, 5 + SHELF_CALM_MS));
+    CHECK(!orders(shelf, 5 + SHELF_CALM_MS));
+    shelf_made(shelf, SHELF_ANYBODY);
+    shelf_made(shelf, SHELF_ANYBODY);
+    /* two are missing already; the fourth is half of them */
+    CHECK(takes(shelf, ALICE, 30) && !orders(shelf, 30));
+    CHECK(takes(shelf, ALICE, 30) && orders(shelf, 30));
+    shelf_unref(shelf);
+}
+
 TEST(shelf, not_too_many_at_a_time)
 {
     struct shelf_settings settings = usual;
