@@ -280,7 +280,7 @@ static size_t count_missing(struct shelf *shelf, struct shelf_now now, struct us
         n = count_for(shelf, SHELF_ANYBODY) + shelf->n_ordered;
         return n < settings->min_idle ? settings->min_idle - n : 0;
     }
-    for_each_slot(slot, shelf) n_rest++;
+    for_each_slot(slot, shelf) n_rest += !slot->tag.used; /* these do so here, too */
     if (n_rest + shelf->n_ordered >= settings->max_idle)
         return 0;
     for (size_t i = 0; i < shelf->n_users; i++) {

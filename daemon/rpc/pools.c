@@ -33,6 +33,10 @@ static bool same_host(const char *host, const char *wire, const struct address *
 static bool same_server_name(const char *server_name, const char *wanted)
 {
     char wire[HOSTNAME_WIRE_MAX];
+    struct address literal, other;
+
+    if (address_parse(&literal, wanted, 0) == 0)
+        return address_parse(&other, server_name, 0) == 0 && address_equal(&literal, &other);
     return strcmp(server_name, wanted) == 0 ||
            (hostname_wire(server_name, wire) == 0 && strcmp(wire, wanted) == 0);
 }

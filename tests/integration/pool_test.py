@@ -176,6 +176,13 @@ class Taking(PoolCase):
             self.assertNotIn("pooled", self.connect(another))
             self.assertEqual(self.stat("pool_missed"), 0, "to miss one there must be a pool")
 
+    def test_addresses_in_any_spelling(self):
+        with Origin(tls=self.world.context(), address="::1") as origin:
+            self.start(section("x", origin.port, "[::1]", secure="yes", verify="no"))
+            for host in ("::1", "[::1]", "0:0:0:0:0:0:0:1"):
+                self.wait_idle(1)
+                self.assertIn("pooled", self.connect(origin, host, verify=False))
+
     def test_alpn_and_server_name(self):
         with Origin(tls=self.world.context(alpn=["b"])) as origin:
             self.start(section("x", origin.port, "127.0.0.1", secure="yes", server_name="one.test", alpn="a b"))

@@ -343,6 +343,26 @@ TEST(shelf, personal)
     shelf_unref(shelf);
 }
 
+TEST(shelf, personal_too_what_was_given_back_makes_room)
+{
+    struct shelf_settings settings = usual;
+    settings.min_idle = 1;
+    settings.max_idle = 2;
+    settings.personal = true;
+    struct shelf *shelf = make(&settings);
+    uid_t uid = 0;
+
+    CHECK(put(shelf, ALICE, true, 0) && put(shelf, ALICE, true, 0));
+    CHECK(!takes(shelf, BOB, 1));
+    CHECK(shelf_order(shelf, at(1), &uid));
+    CHECK_INT(uid, BOB);
+    shelf_made(shelf, BOB);
+    CHECK(put(shelf, BOB, false, 2));
+    CHECK_INT(shelf_count(shelf), 2);
+    CHECK(takes(shelf, BOB, 3) && takes(shelf, ALICE, 3));
+    shelf_unref(shelf);
+}
+
 TEST(shelf, personal_users_are_bounded)
 {
     struct shelf_settings settings = usual;
