@@ -153,7 +153,7 @@ static void on_dial_back(struct mail *mail)
         keep_made(making);
         return;
     }
-    fault_net(&fault, &dial->error, making->pool->name);
+    fault_net(&fault, &dial->error, "connecting");
     fail_making(making, fault.message);
 }
 
