@@ -83,7 +83,7 @@ static int read_pool(const struct config_pool *config, const struct credentials 
         if (!pool->trust)
             return -EINVAL;
         if (pool->verify)
-            shelf.until_s = trust_until(pool->trust);
+            shelf.until_s = trust_crls_until(pool->trust);
         if (pool->identity && identity_not_after(pool->identity) < shelf.until_s)
             shelf.until_s = identity_not_after(pool->identity);
     }

@@ -219,7 +219,7 @@ size_t trust_crls(const struct trust *trust)
     return trust->store.n_crls;
 }
 
-int64_t trust_until(const struct trust *trust)
+int64_t trust_crls_until(const struct trust *trust)
 {
     return trust->store.crls_until;
 }

@@ -183,7 +183,7 @@ static void on_lookup_back(struct mail *mail)
         send_dial(making);
         return;
     }
-    fault_gai(&fault, lookup->gai ? lookup->gai : EAI_AGAIN, lookup->sys_errno, making->pool->name,
+    fault_gai(&fault, lookup->gai ? lookup->gai : EAI_AGAIN, lookup->sys_errno, "connecting",
               lookup->host, lookup->service);
     lookup_free(lookup);
     fail_making(making, fault.message);
