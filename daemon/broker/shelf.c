@@ -11,8 +11,9 @@
 struct slot {
     struct connection *connection; /* NULL: free */
     struct shelf_tag tag;
-    int64_t rests_ms; /* since */
-    uint64_t turn;    /* the greatest has come last */
+    int64_t rests_ms;  /* since */
+    uint64_t turn;     /* the greatest has come last */
+    int64_t looked_ms; /* at it, last */
     bool lent;
 };
 
@@ -204,8 +205,11 @@ bool shelf_put(struct shelf *shelf, struct connection **connection, const struct
     if (slot) {
         if (slot->connection)
             displaced = remove_from(slot);
-        *slot = (struct slot){
-            .connection = *connection, .tag = *tag, .rests_ms = now.up_ms, .turn = ++shelf->turn};
+        *slot = (struct slot){.connection = *connection,
+                              .tag = *tag,
+                              .rests_ms = now.up_ms,
+                              .looked_ms = now.up_ms,
+                              .turn = ++shelf->turn};
         *connection = displaced;
         stats_count(pool_idle);
     }
@@ -395,17 +399,20 @@ struct connection *shelf_over(struct shelf *shelf, struct shelf_now now)
     return connection;
 }
 
-struct connection *shelf_lend(struct shelf *shelf, size_t *position, struct shelf_tag *ret_tag)
+struct connection *shelf_lend(struct shelf *shelf, size_t *position, struct shelf_now now,
+                              struct shelf_tag *ret_tag)
 {
     struct connection *connection = NULL;
 
     pthread_mutex_lock(&shelf->mutex);
     for (; !connection && *position < shelf->settings.max_idle; (*position)++) {
         struct slot *slot = &shelf->slots[*position];
+        if (!slot->connection || now.up_ms - slot->looked_ms < SHELF_LOOK_MS / 2)
+            continue;
         connection = slot->connection;
-        slot->lent = connection != NULL;
-        if (connection)
-            *ret_tag = slot->tag;
+        slot->lent = true;
+        slot->looked_ms = now.up_ms;
+        *ret_tag = slot->tag;
     }
     pthread_mutex_unlock(&shelf->mutex);
     return connection;

@@ -101,9 +101,11 @@ int64_t shelf_wait_ms(struct shelf *shelf, struct shelf_now now);
 
 /* Remove one that is over; NULL: none is. */
 struct connection *shelf_over(struct shelf *shelf, struct shelf_now now);
-/* Lend the next one from *position (0 at first) on, for a look; NULL: that was all. One thread at a
- * time; the others pass over what is lent. Then end that: keep it, or it was removed. */
-struct connection *shelf_lend(struct shelf *shelf, size_t *position, struct shelf_tag *ret_tag);
+/* Lend the next one from *position (0 at first) on that has not been looked at for half of
+ * SHELF_LOOK_MS; NULL: that was all. One thread at a time; the others pass over what is lent, as if
+ * it were not there. Then end that: keep it, or it was removed. */
+struct connection *shelf_lend(struct shelf *shelf, size_t *position, struct shelf_now now,
+                              struct shelf_tag *ret_tag);
 void shelf_lent(struct shelf *shelf, size_t position, bool keep);
 
 /* Nothing comes on it any more. Removes one; NULL: it is empty. */

@@ -288,7 +288,7 @@ static void throw_out(struct pool_keeper *keeper, size_t index)
 
     while ((connection = shelf_over(shelf, now)))
         warm_retire(connection);
-    for (size_t position = 0; (connection = shelf_lend(shelf, &position, &tag));) {
+    for (size_t position = 0; (connection = shelf_lend(shelf, &position, now, &tag));) {
         enum warm_state state = warm_look(connection);
         shelf_lent(shelf, position, state == WARM_ALIVE);
         if (state == WARM_ALIVE)

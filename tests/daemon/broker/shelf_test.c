@@ -400,18 +400,23 @@ TEST(shelf, lent_is_passed_over)
 
     struct connection *first = put(shelf, SHELF_ANYBODY, false, 0);
     struct connection *second = put(shelf, SHELF_ANYBODY, false, 0);
-    CHECK(shelf_lend(shelf, &position, &tag) == first);
-    CHECK(!shelf_over(shelf, at(0)));
-    CHECK(takes(shelf, ALICE, 1)); /* the second */
-    CHECK(!takes(shelf, ALICE, 1));
+    CHECK(!shelf_lend(shelf, &position, at(SHELF_LOOK_MS / 2 - 1), &tag)); /* they have just come */
+    position = 0;
+    CHECK(shelf_lend(shelf, &position, at(1000), &tag) == first);
+    CHECK(!shelf_over(shelf, at(1000)));
+    CHECK(takes(shelf, ALICE, 1000)); /* the second */
+    CHECK(!takes(shelf, ALICE, 1000));
     CHECK(!shelf_over(shelf, at(20000)));
     shelf_lent(shelf, position, true);
-    CHECK(takes(shelf, ALICE, 1));
-    CHECK(!shelf_lend(shelf, &position, &tag));
+    position = 0;
+    CHECK(!shelf_lend(shelf, &position, at(1001), &tag)); /* it was looked at */
+    CHECK(takes(shelf, ALICE, 1001));
+    position = 0;
+    CHECK(!shelf_lend(shelf, &position, at(9000), &tag));
     (void)second;
     first = put(shelf, SHELF_ANYBODY, false, 2);
     position = 0;
-    CHECK(shelf_lend(shelf, &position, &tag) == first);
+    CHECK(shelf_lend(shelf, &position, at(1000), &tag) == first);
     shelf_lent(shelf, position, false);
     connection_free(first);
     CHECK_INT(shelf_count(shelf), 0);
