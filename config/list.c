@@ -62,6 +62,12 @@ static const char *check_host(const char *item)
     return config_check_host(item);
 }
 
+static const char *check_endpoint(const char *item)
+{
+    struct config_destination endpoint;
+    return config_read_endpoint(item, &endpoint);
+}
+
 static const struct list_kind kinds[] = {
     {"protocol", "names of protocols", check_protocol},
     {"path", "absolute paths", check_path},
@@ -75,6 +81,7 @@ static const struct list_kind kinds[] = {
     {"target", "HOST:PORT, with an IPv6 address in brackets; PORT may be the name of a service",
      check_target},
     {"host", "a name or an address of a host", check_host},
+    {"endpoint", "a name or an address with :PORT", check_endpoint},
 };
 
 const struct list_kind *list_kind(const char *name)

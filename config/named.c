@@ -252,6 +252,33 @@ static int check_tunnel(const struct config *config, const struct config_named_i
     return result;
 }
 
+static int check_pool(const struct config *config, const struct config_named_item *item,
+                      const char *name, struct config_report *report)
+{
+    const struct config_pool *pool = item->object;
+    int result = 0;
+    if (pool->min_idle > pool->max_idle)
+        result = report_add(report, name, item->line,
+                            "[pool \"%s\"] has min_idle %lld above max_idle %lld", pool->name,
+                            (long long)pool->min_idle, (long long)pool->max_idle);
+    if (!pool->secure && (named_sets(item, &options[OPTION_pool_profile]) || *pool->identity ||
+                          *pool->server_name || pool->alpn.n > 0))
+        result = report_add(report, name, item->line,
+                            "[pool \"%s\"] says something about TLS (profile, identity, "
+                            "server_name, alpn), but not secure = yes",
+                            pool->name);
+    if (strcmp(pool->profile, "default") != 0 && !config_tls_profile(config, pool->profile))
+        result = report_add(report, name, item->line,
+                            "[pool \"%s\"] names the profile %s, but there is no [tls \"%s\"]",
+                            pool->name, pool->profile, pool->profile);
+    if (*pool->identity && !config_identity(config, pool->identity))
+        result =
+            report_add(report, name, item->line,
+                       "[pool \"%s\"] names the identity %s, but there is no [identity \"%s\"]",
+                       pool->name, pool->identity, pool->identity);
+    return result;
+}
+
 int named_check(const struct config *config, const char *name, struct config_report *report)
 {
     int result = 0;
@@ -268,6 +295,9 @@ int named_check(const struct config *config, const char *name, struct config_rep
                 result = CONFIG_E_INVALID;
             if (section->kind == CONFIG_KIND_tunnel &&
                 check_tunnel(config, &named->items[i], name, report) != 0)
+                result = CONFIG_E_INVALID;
+            if (section->kind == CONFIG_KIND_pool &&
+                check_pool(config, &named->items[i], name, report) != 0)
                 result = CONFIG_E_INVALID;
         }
     }

@@ -146,7 +146,10 @@ void option_describe(const struct option *option, char *text, size_t n_text)
         describe_text(option, "an absolute path or cred:NAME", "bytes", text, n_text);
         return;
     case OPTION_LIST:
-        describe_text(option, NULL, list_kind(option->words)->items, text, n_text);
+        if (option->max == 1 && option->min == 1) /* no list to who writes it */
+            snprintf(text, n_text, "%s", list_kind(option->words)->items);
+        else
+            describe_text(option, NULL, list_kind(option->words)->items, text, n_text);
         return;
     case OPTION_WORD:
         break;
@@ -373,6 +376,10 @@ int option_reset(const struct option *option, void *object)
     char problem[OPTION_TEXT_SIZE];
     if (is_text(option) && *option->preset == 0)
         return replace_text(member(option, object), "");
+    if (option->type == OPTION_LIST && *option->preset == 0) {
+        list_deinit(member(option, object));
+        return 0;
+    }
     int r = option_read(option, option->preset, object, problem);
     if (r == CONFIG_E_INVALID) {
         /* a default that its own option refuses: the table is wrong, and a test says so first */

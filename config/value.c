@@ -260,6 +260,20 @@ const char *config_read_target(const char *text, struct config_target *ret_targe
     return NULL;
 }
 
+const char *config_read_endpoint(const char *text, struct config_destination *ret_endpoint)
+{
+    struct config_destination endpoint;
+    const char *wrong = config_read_destination(text, &endpoint);
+    if (wrong)
+        return wrong;
+    if (endpoint.below)
+        return "stands for many hosts, where one is needed";
+    if (endpoint.port == 0)
+        return "has no :PORT behind it";
+    *ret_endpoint = endpoint;
+    return NULL;
+}
+
 /* ---- users and groups ---- */
 
 const char *config_read_id(const char *text, bool *ret_is_number, uint32_t *ret_id)

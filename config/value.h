@@ -51,6 +51,8 @@ struct config_target {
 const char *config_read_target(const char *text, struct config_target *ret_target);
 /* A name or an address, without brackets, port and *. */
 const char *config_check_host(const char *text);
+/* One host and one port: a destination that is not below something, with its port. */
+const char *config_read_endpoint(const char *text, struct config_destination *ret_endpoint);
 
 /* The number of a user or group. *ret_is_number: text is one; otherwise it is a name, which only
  * the system can find, and *ret_id is 0. */

@@ -670,6 +670,9 @@ struct tcpb_tcp_connect_result {
     const char *local_address;
     /* our port */
     int64_t local_port;
+    /* true: a pool had it ready; absent: it was made for this request */
+    bool has_pooled;
+    bool pooled;
     /* where the time went */
     struct tcpb_timing timing_us;
     /* secure only */
@@ -771,6 +774,10 @@ struct tcpb_tcp_close_params {
      * none but io.close_timeout (milliseconds 0..86400000) */
     bool has_timeout_ms;
     int64_t timeout_ms;
+    /* with option 0: the protocol is at rest, so a pool may keep the connection for this user
+     * (true or false; absent: false) */
+    bool has_reuse;
+    bool reuse;
     /* the asking thread (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -782,6 +789,9 @@ struct tcpb_tcp_close_result {
     int64_t status;
     /* bytes read and thrown away */
     int64_t discarded;
+    /* with reuse: a pool keeps it; false: it was closed */
+    bool has_reused;
+    bool reused;
 };
 
 /* TCPBlock: set blocking or non-blocking mode */
@@ -1275,6 +1285,20 @@ struct tcpb_broker_stats_result {
     int64_t handshakes_failed;
     /* TLS connections made with verify: false */
     int64_t tls_unverified;
+    /* connections ready in pools */
+    int64_t pool_idle;
+    /* TCPConnect that were given one */
+    int64_t pool_taken;
+    /* TCPConnect that had a pool, but it had none to give */
+    int64_t pool_missed;
+    /* of those ready: their peer had ended them, or spoken, so they were thrown away */
+    int64_t pool_stale;
+    /* connections made ahead */
+    int64_t pool_made;
+    /* attempts at that which failed */
+    int64_t pool_failed;
+    /* connections given back by TCPClose with reuse */
+    int64_t pool_reused;
     /* look-ups made */
     int64_t lookups;
     /* look-ups running or waiting for a thread */

@@ -11,6 +11,7 @@
 
 #include "app/doors.h"
 #include "app/listen.h"
+#include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/reload.h"
 #include "app/settings.h"
@@ -18,6 +19,7 @@
 #include "app/watchdog.h"
 #include "broker/stats.h"
 #include "rpc/io.h"
+#include "rpc/pool_keeper.h"
 #include "util/log.h"
 
 enum {
@@ -87,6 +89,7 @@ static void stop(struct app *app, const char *signal_name)
     doors_stop(app->doors);
     watchdog_stop(&app->watchdog);
     reload_stop(app->reload);
+    pool_keeper_stop(app->shared.keeper);
     app->n_running = app->n_started;
     for (size_t i = 0; i < app->n_started; i++) {
         app->drained[i].deliver = on_drained;
@@ -125,16 +128,16 @@ static void raise_fd_limit(const struct config *config)
 {
     struct rlimit limit;
     /* an attached socket has two */
-    rlim_t wanted = (rlim_t)(2 * config->limits_sockets + config->listen_clients + FDS_BESIDE);
+    rlim_t wanted = (rlim_t)(2 * config->limits_sockets + config->listen_clients + FDS_BESIDE) +
+                    (rlim_t)pool_settings_count(config);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < wanted)
-        log_warning("only %llu file descriptors are allowed, but limits.sockets and listen.clients "
-                    "may need %llu; raise "
-                    "LimitNOFILE or lower them",
+        log_warning("only %llu file descriptors are allowed, but limits.sockets, listen.clients "
+                    "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
                     (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
 }
 
@@ -271,6 +274,8 @@ static int start(struct app *app, const struct app_options *options)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
     app->shared.reload = on_reload;
+    if (r == 0)
+        r = pool_keeper_new(&app->shared.keeper, &app->shared);
     /* early, as the socket is there already; they are looked at when all is started */
     if (r == 0)
         r = watch_signals(app);
@@ -298,6 +303,7 @@ static int start(struct app *app, const struct app_options *options)
                TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
                dialers_count(app->shared.dialers), (long long)config->threads_resolver);
     systemd_notify("READY=1\nSTATUS=Listening");
+    pool_keeper_change(app->shared.keeper, app->shared.snapshot);
     return 0;
 }
 
@@ -347,6 +353,7 @@ static void finish(struct app *app, int status)
         app->reload = reload_free(app->reload);
         loop_free(app->control);
     }
+    app->shared.keeper = pool_keeper_free(app->shared.keeper);
     free(app->shared.ios);
     free(app->drained);
     free(app->loops);

@@ -10,6 +10,7 @@
 #include "app/profiles.h"
 #include "app/settings.h"
 #include "app/systemd.h"
+#include "rpc/pool_keeper.h"
 #include "util/log.h"
 
 /* The way of the new snapshot to one io thread and back. */
@@ -158,6 +159,8 @@ static void spread(struct reload *reload)
     doors_commit(reload->doors);
     settings_set_log(*reload->config);
     profiles_log(&shared->snapshot->credentials);
+    /* first: an io thread that has not changed over yet finds them empty */
+    pool_keeper_change(shared->keeper, shared->snapshot);
     reload->n_out = shared->n_ios;
     for (size_t i = 0; i < shared->n_ios; i++) {
         struct change *change = &reload->changes[i];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/systemd.h"
 #include "util/log.h"
@@ -49,6 +50,9 @@ int settings_snapshot(const struct config *config, const struct app_options *opt
         .nice = (int)config->threads_dial_nice,
     };
     int status = profiles_load(&snapshot->credentials, config, options, reason, n_reason);
+    if (status == 0)
+        status =
+            pool_settings_load(&snapshot->pools, config, &snapshot->credentials, reason, n_reason);
     if (status) {
         rpc_snapshot_unref(snapshot);
         return status;

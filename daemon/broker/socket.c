@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/session.h"
+#include "broker/shelf.h"
 #include "broker/socket_internal.h"
 #include "broker/socket_listen.h"
 #include "broker/socket_move.h"
@@ -118,7 +119,7 @@ int socket_new(struct socket **ret_socket, struct session *session, uint32_t num
 }
 
 /* One line per connection and per listening socket: who, where to, how much, how long. */
-static void log_end(const struct socket *socket)
+void socket_log_end(const struct socket *socket)
 {
     char address[ADDRESS_TEXT_MAX] = "unknown";
     const struct session *session = socket->session;
@@ -178,7 +179,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
         ASSERT_OWNER(socket->room->loop);
         timers_stop(&socket->room->loop->timers, &socket->close_timer);
     }
-    log_end(socket);
+    socket_log_end(socket);
     if (tell)
         end_parked(socket);
     socket_detach(socket);
@@ -187,6 +188,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
     socket->acceptor = acceptor_free(socket->acceptor);
     socket->connection = connection_free(socket->connection);
     socket_drop_buffer(socket);
+    shelf_unref(socket->shelf);
     free(socket->own_error);
     free(socket->carry);
     free(socket->hostname);
@@ -366,7 +368,7 @@ bool socket_proceed_close(struct socket *socket)
 
 static enum socket_outcome close_abort(struct socket *socket)
 {
-    log_end(socket);
+    socket_log_end(socket);
     end_parked(socket);
     if (socket->close) {
         /* the close that is overtaken must not free what this one frees */
@@ -474,6 +476,6 @@ void socket_withdraw_close(struct socket *socket, struct socket_close *close)
         return;
     }
     socket_end_sends(socket, SOCKET_E_CLOSING);
-    log_end(socket);
+    socket_log_end(socket);
     socket->stream = stream_abort(socket->stream);
 }

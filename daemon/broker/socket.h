@@ -31,6 +31,7 @@ struct socket_accept;
 struct socket_secure;
 struct socket_hold;
 struct attached;
+struct shelf;
 
 enum socket_state {
     SOCKET_UNBOUND, /* a number only, to be bound */
@@ -123,6 +124,8 @@ struct socket {
     char *hostname;        /* as asked for; NULL: accepted, or never connects */
     uint64_t bytes_in, bytes_out;
     int64_t born_us;
+    struct shelf *shelf; /* where its connection may rest (socket_rest.h); NULL: nowhere */
+    int64_t made_ms;     /* then: when that was made */
     /* inside */
     struct list sends;
     struct socket_receive *receive;

@@ -418,6 +418,11 @@ bool tls_engine_write_blocked(const struct tls_engine *engine)
     return engine->write_blocked;
 }
 
+int64_t tls_engine_until(const struct tls_engine *engine)
+{
+    return engine->terms.until_s;
+}
+
 bool tls_engine_can_half_close(const struct tls_engine *engine)
 {
     return SSL_version(engine->ssl) >= TLS1_3_VERSION;

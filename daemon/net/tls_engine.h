@@ -80,5 +80,9 @@ bool tls_engine_can_half_close(const struct tls_engine *engine); /* TLS 1.3, RFC
  * (any more). */
 struct tls_chain *tls_engine_take_chain(struct tls_engine *engine);
 
+/* Of a verified connection: the wall time (seconds since the epoch) at which the first certificate
+ * of the chain ends, that of the session it was resumed from included. */
+int64_t tls_engine_until(const struct tls_engine *engine);
+
 /* What is known after the handshake. */
 NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine);

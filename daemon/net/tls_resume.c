@@ -185,13 +185,14 @@ void tls_resume_verified(struct tls_engine *engine, const STACK_OF(X509) * chain
 {
     const struct resume *resume = resume_of(engine);
 
-    if (!resume || engine->server)
+    if (engine->server)
         return;
+    /* also without a store: who keeps the connection asks how long it holds */
     struct tls_session_terms *terms = &engine->terms;
     *terms = (struct tls_session_terms){
-        .until_up_ms = tls_session_now().up_ms + resume->time_ms,
+        .until_up_ms = tls_session_now().up_ms + (resume ? resume->time_ms : 0),
         .from_s = INT64_MIN,
-        .until_s = resume->until_s,
+        .until_s = resume ? resume->until_s : INT64_MAX,
     };
     for (int i = 0; i < sk_X509_num(chain); i++) {
         const X509 *certificate = sk_X509_value(chain, i);

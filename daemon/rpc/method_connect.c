@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker/socket_attach.h"
+#include "broker/socket_rest.h"
 #include "broker/stats.h"
 #include "net/dial_here.h"
 #include "rpc/explain.h"
@@ -177,6 +178,13 @@ static void on_withdraw(struct request *request, struct fault *fault)
     request->socket = NULL;
 }
 
+/* One that a pool had ready never had a job. */
+static void end_job(struct request *request)
+{
+    if (request->op.job)
+        job_done(request);
+}
+
 /* The request ends with an error after it had its job and its number. */
 static void fail_connect(struct request *request, const struct fault *fault)
 {
@@ -186,8 +194,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
              (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
              fault->message, error_infos[fault->error].symbol);
     on_withdraw(request, NULL);
-    if (request->op.job)
-        job_done(request);
+    end_job(request);
     request_fail(request, fault);
 }
 
@@ -195,12 +202,13 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
 {
     const struct tls_facts *tls = socket_tls(socket);
 
-    log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s "
+    log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s%s "
              "ms %lld",
              socket->number, (unsigned long long)socket->session->id,
              (unsigned)socket->session->uid, (int)socket->session->pid, socket->hostname,
              result->remote_address, (long long)result->remote_port, tls ? tls->version : "no",
-             tls && !tls->verified ? " UNVERIFIED" : "", (long long)result->timing_us.total / 1000);
+             tls && !tls->verified ? " UNVERIFIED" : "", result->has_pooled ? " pooled" : "",
+             (long long)result->timing_us.total / 1000);
     if (tls && !tls->verified)
         log_warning("socket %u: the certificate of %s was not verified (verify: false)",
                     socket->number, socket->hostname);
@@ -228,7 +236,7 @@ static void answer_attached(struct request *request, struct proto_tcp_connect_re
     result->has_socket = !result->direct;
     result->has_encrypted_by = result->has_tls;
     result->encrypted_by = result->direct ? "kernel" : "broker";
-    job_done(request);
+    end_job(request);
     request_answer_fd(request, result, fd);
     free(facts); /* the result points into them */
 }
@@ -240,6 +248,8 @@ static void answer_connect(struct request *request, const struct dial *dial)
     struct proto_tcp_connect_result result = {
         .has_socket = true,
         .socket = socket->number,
+        .has_pooled = !request->op.job,
+        .pooled = true,
         .remote_address = address_text(socket_remote(socket), remote, sizeof(remote)),
         .remote_port = address_port(socket_remote(socket)),
         .local_address = address_text(socket_local(socket), local, sizeof(local)),
@@ -253,7 +263,10 @@ static void answer_connect(struct request *request, const struct dial *dial)
     if (tls) {
         result.has_tls = true;
         result.tls = method_tls_facts(tls);
-        secure_count(tls, false);
+        if (!result.has_pooled)
+            secure_count(tls, false);
+        else if (!tls->verified)
+            stats_count(tls_unverified);
     }
     struct explain *explain = dial->explain ? explain_new(dial) : NULL;
     if (explain)
@@ -264,7 +277,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
         answer_attached(request, &result);
         return;
     }
-    job_done(request);
+    end_job(request);
     request_answer(request, &result);
     explain_free(explain);
 }
@@ -293,6 +306,23 @@ static void on_dial(struct request *request, struct dial *dial)
         answer_connect(request, dial);
     }
     dial_free(dial);
+}
+
+/* A pool may have the connection ready; it needs no job then. True: answered. */
+static bool take_warm(struct request *request, const struct target *target, struct dial *dial)
+{
+    const struct pools *pools = &request->client->io->snapshot->pools;
+    struct shelf *shelf = pools_match(pools, target->host, target->port, dial);
+    struct shelf_tag tag = {.made_ms = shelf_now().up_ms};
+
+    if (!shelf)
+        return false;
+    dial->connection = pools_take(request, shelf, &tag);
+    socket_set_shelf(request->socket, shelf, tag.made_ms);
+    if (!dial->connection)
+        return false;
+    on_dial(request, dial);
+    return true;
 }
 
 /* ---- deadlines
@@ -426,6 +456,8 @@ void method_tcp_connect(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    if (take_warm(request, &target, dial))
+        return;
     bool ready = target.literal.n_bytes && target.port;
     if (ready) {
         dial->addresses = malloc(sizeof(*dial->addresses));

@@ -163,7 +163,8 @@ static void end_close(struct request *request, enum socket_outcome outcome)
 {
     struct session *session = request_session(request);
     struct proto_tcp_close_result result = {.status = 0,
-                                            .discarded = (int64_t)request->op.close.n_discarded};
+                                            .discarded = (int64_t)request->op.close.n_discarded,
+                                            .has_reused = request->params.tcp_close.reuse};
 
     if (outcome != SOCKET_OK) {
         fail_outcome(request, outcome);
@@ -196,6 +197,18 @@ static void withdraw_close(struct request *request, struct fault *fault)
     }
 }
 
+/* True: the connection rests in its pool or is gone, and the request was answered. */
+static bool give_back(struct request *request)
+{
+    struct proto_tcp_close_result result = {.has_reused = true};
+
+    if (!pools_give_back(request, &result.reused))
+        return false;
+    session_socket_free(request_session(request), request->socket, true);
+    request_answer(request, &result);
+    return true;
+}
+
 void method_tcp_close(struct request *request)
 {
     const struct proto_tcp_close_params *params = &request->params.tcp_close;
@@ -212,6 +225,13 @@ void method_tcp_close(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    if (params->reuse && params->option != SOCKET_CLOSE_COMPLETE) {
+        fault_param(&fault, request_name(request), "reuse", "option 0 (complete) with it");
+        request_fail(request, &fault);
+        return;
+    }
+    if (params->reuse && give_back(request))
+        return;
     request->op.close = (struct socket_close){.option = (enum socket_close_option)params->option,
                                               .on_done = on_closed};
     enum socket_outcome outcome = socket_close(request->socket, &request->op.close);

@@ -12,6 +12,7 @@
 #include "net/dial.h"
 #include "net/resolver.h"
 #include "rpc/credentials.h"
+#include "rpc/pools.h"
 
 struct rpc_settings {
     size_t line, nesting, requests, unread_answers, held_bytes;
@@ -32,6 +33,7 @@ struct rpc_snapshot {
     struct rpc_settings settings;
     struct dial_settings dial;
     struct credentials credentials;
+    struct pools pools; /* they borrow from credentials */
 };
 
 struct rpc_snapshot *rpc_snapshot_ref(struct rpc_snapshot *snapshot);
@@ -48,6 +50,7 @@ struct rpc_reload {
 };
 
 struct io;
+struct pool_keeper;
 
 struct rpc_shared {
     struct rpc_snapshot *snapshot; /* that io threads start with; the control thread's */
@@ -59,5 +62,6 @@ struct rpc_shared {
     int64_t started_us;
     _Atomic uint64_t next_session; /* from 1 */
     struct loop *control;
+    struct pool_keeper *keeper;
     void (*reload)(struct mail *mail); /* delivers an rpc_reload's mail on the control thread */
 };

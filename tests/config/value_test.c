@@ -134,6 +134,23 @@ TEST(value, destinations_that_are_none)
     CHECK_INT(destination.port, 7); /* as before */
 }
 
+TEST(value, endpoints)
+{
+    static const char *const bad[] = {"",      "host",        "*.host:443", "::1",
+                                      "[::1]", "192.0.2.1:0", "host:https", "host:443:1"};
+    struct config_destination endpoint = {.port = 7};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK(config_read_endpoint(bad[i], &endpoint) != NULL, "%s", bad[i]);
+    CHECK_INT(endpoint.port, 7); /* as before */
+    CHECK(config_read_endpoint("API.Example:443", &endpoint) == NULL);
+    CHECK_STRING(endpoint.host, "api.example");
+    CHECK_INT(endpoint.port, 443);
+    CHECK(!endpoint.is_address);
+    CHECK(config_read_endpoint("[2001:DB8::1]:65535", &endpoint) == NULL);
+    CHECK_STRING(endpoint.host, "2001:db8::1");
+    CHECK(endpoint.is_address);
+}
+
 TEST(value, destinations_keep_to_the_length_of_names)
 {
     char text[1024];

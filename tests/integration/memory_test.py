@@ -77,7 +77,8 @@ class Memory(unittest.TestCase):
                                     "--set", "log.level=debug", "--set", "tls.system_store=no",
                                     "--set", "tls.cacerts=" + certificates().cacerts, "--set", "connect.timeout=500ms",
                                     "--set", 'identity "server".certificate=' + self.chain, "--set", f'identity "server".key={self.key}',
-                                    "--set", f'identity "server".users={os.getuid()}', *self.more_options()],
+                                    "--set", f'identity "server".users={os.getuid()}',
+                                    "--set", f'pool "p".connect=localhost:{self.echo.port}', *self.more_options()],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return process, path, log
 
@@ -130,6 +131,9 @@ class Memory(unittest.TestCase):
         yield "TCPSend", [ahead, "hello"]
         yield "TCPReceive", {"socket": ahead, "exact": 1, "timeout_ms": 500}
         yield "TCPAttach", [ahead]
+        for _ in range(2):
+            pooled = (yield "TCPConnect", {"hostname": "localhost", "port": self.echo.port}).get("socket", 1000)
+            yield "TCPClose", {"socket": pooled, "reuse": True, "timeout_ms": 500}
         yield "TCPPing", {"hostname": "localhost", "timeout": 50}
         yield "Session.Set", {"receive_timeout_ms": 20}
         token = (yield "Session.Open", [60000]).get("token", "s")
