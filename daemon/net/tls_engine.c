@@ -297,7 +297,7 @@ int tls_engine_read(struct tls_engine *engine, void *buffer, size_t n, size_t *r
 void tls_engine_expect_much(struct tls_engine *engine)
 {
     /* its buffer is given back whenever it is empty (SSL_MODE_RELEASE_BUFFERS) */
-    SSL_set_default_read_buffer_len(engine->ssl, MUCH_RECORDS * RECORD_MAX);
+    SSL_set_default_read_buffer_len(engine->ssl, (size_t)MUCH_RECORDS * RECORD_MAX);
     engine->much = true;
 }
 
