@@ -63,6 +63,7 @@ struct dial {
     struct tls_chain *chain; /* explain: owned; NULL: the server has shown none */
     int64_t connect_us, handshake_us;
     int64_t resolve_us; /* the poster's: how long the look-up took */
+    bool pooled;        /* the poster's: nothing was dialled, the connection was there */
     /* inside */
     struct mail work; /* the way to the dial thread */
     struct mail cancel;

@@ -248,7 +248,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     struct proto_tcp_connect_result result = {
         .has_socket = true,
         .socket = socket->number,
-        .has_pooled = !request->op.job,
+        .has_pooled = dial->pooled,
         .pooled = true,
         .remote_address = address_text(socket_remote(socket), remote, sizeof(remote)),
         .remote_port = address_port(socket_remote(socket)),
@@ -321,6 +321,7 @@ static bool take_warm(struct request *request, const struct target *target, stru
     socket_set_shelf(request->socket, shelf, tag.made_ms);
     if (!dial->connection)
         return false;
+    dial->pooled = true;
     on_dial(request, dial);
     return true;
 }
