@@ -129,6 +129,8 @@ static void keep_made(struct making *making)
         stats_count(handshakes_ok);
         if (connection->facts->resumed)
             stats_count(handshakes_resumed);
+        if (!connection->facts->verified)
+            stats_count(tls_unverified);
     }
     stats_count(pool_made);
     shelf_made(pool->shelf, making->uid);
