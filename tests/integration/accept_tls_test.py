@@ -59,6 +59,9 @@ def client_context(certificate=None, version=None, alpn=None):
 class AcceptTls(ServerCase):
     @classmethod
     def setUpClass(cls):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            cls.SOURCE = free.getsockname()[1]
         good, weak = certificates().pem("good"), certificates().pem("weak-key")
         config = f"""
 [connect]
@@ -78,6 +81,11 @@ certificate = {good[0]}
 key = {good[1]}
 users = {os.getuid()}
 destinations = localhost
+[identity "outgoing-port"]
+certificate = {good[0]}
+key = {good[1]}
+users = {os.getuid()}
+destinations = localhost:{cls.SOURCE}
 [identity "others"]
 certificate = {good[0]}
 key = {good[1]}
@@ -380,6 +388,31 @@ users = {os.getuid()}
         other.close()
         self.assertEqual(servers.read_to_end(sock), b"")
         wait_until(lambda: self.sockets() == 0, 5, "its sockets having gone")
+
+    # ---- TCPStartTLS as client, of one who has called us ----
+
+    def test_destinations_are_no_accepted_sockets(self):
+        """The peer's port is the peer's choice, and server_name the caller's."""
+        for identity, refused in (("outgoing", True), ("outgoing-port", True), ("server", False)):
+            with self.subTest(identity=identity):
+                number, port = self.listening()
+                with socket.socket() as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind(("127.0.0.1", self.SOURCE if refused else 0))
+                    sock.connect(("127.0.0.1", port))
+                    accepted = self.accept(number)["socket"]
+                    id = self.client.send("TCPStartTLS", socket=accepted, identity=identity, server_name="localhost")
+                    if refused:
+                        error = self.failed(id)
+                        self.check_error(error, -10013, "EACCES", "policy", False)
+                        self.assertIn("an accepted connection has none", error.message)
+                        self.works({"socket": accepted}, sock)  # nothing has happened to it
+                    else:
+                        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                        context.load_cert_chain(*certificates().pem("good"))
+                        with context.wrap_socket(sock, server_side=True) as peer:
+                            self.assertTrue(self.client.wait(id)["tls"]["verified"])
+                            self.works({"socket": accepted}, peer)
 
     # ---- TCPStartTLS as server ----
 
