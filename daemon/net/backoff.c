@@ -35,6 +35,15 @@ struct backoff *backoff_free(struct backoff *backoff)
     return NULL;
 }
 
+/* ::ffff:192.0.2.1 is reached as 192.0.2.1 is: one place. */
+static struct address plain_of(const struct address *address)
+{
+    struct address plain = *address;
+
+    address_unmap(&plain);
+    return plain;
+}
+
 /* Who chooses addresses so that they fall into one set spoils the memory of that set, no more. */
 static struct entry *set_of(struct backoff *backoff, const struct address *address)
 {
@@ -52,14 +61,12 @@ static struct entry *set_of(struct backoff *backoff, const struct address *addre
     return backoff->entries[(hash ^ hash >> 16) % BACKOFF_SETS];
 }
 
+/* Of an entry: it is plain. */
 static bool is_loopback(const struct address *address)
 {
-    struct address plain = *address;
-
-    address_unmap(&plain);
-    if (address_family(&plain) == AF_INET)
-        return ntohl(plain.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return address_family(&plain) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.v6.sin6_addr);
+    if (address_family(address) == AF_INET)
+        return ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return address_family(address) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
 static bool has_pause(const struct entry *entry, const struct backoff_settings *settings)
@@ -113,12 +120,13 @@ bool backoff_pausing(struct backoff *backoff, const struct address *address,
                      const struct backoff_settings *settings, int64_t now_us,
                      struct backoff_pause *ret_pause)
 {
+    const struct address plain = plain_of(address);
     bool pausing = false;
 
     if (settings->after == 0)
         return false;
     pthread_mutex_lock(&backoff->mutex);
-    const struct entry *entry = find(set_of(backoff, address), address);
+    const struct entry *entry = find(set_of(backoff, &plain), &plain);
     /* another thread's refusal may be later than the caller's now */
     if (entry && has_pause(entry, settings) && now_us < pause_end(entry, settings)) {
         *ret_pause = (struct backoff_pause){.n_refused = entry->n_refused,
@@ -132,15 +140,17 @@ bool backoff_pausing(struct backoff *backoff, const struct address *address,
 void backoff_refused(struct backoff *backoff, const struct address *address,
                      const struct backoff_settings *settings, int64_t began_us, int64_t now_us)
 {
+    const struct address plain = plain_of(address);
+
     if (settings->after == 0)
         return;
     pthread_mutex_lock(&backoff->mutex);
-    struct entry *set = set_of(backoff, address);
-    struct entry *entry = find(set, address);
+    struct entry *set = set_of(backoff, &plain);
+    struct entry *entry = find(set, &plain);
     if (!entry || is_forgotten(entry, settings, now_us)) {
         if (!entry)
             entry = make_room(set, settings, now_us);
-        *entry = (struct entry){.address = *address, .n_refused = 1, .refused_us = now_us};
+        *entry = (struct entry){.address = plain, .n_refused = 1, .refused_us = now_us};
     } else if (began_us >= entry->refused_us) {
         if (entry->n_refused < UINT32_MAX)
             entry->n_refused++;
@@ -151,8 +161,10 @@ void backoff_refused(struct backoff *backoff, const struct address *address,
 
 void backoff_connected(struct backoff *backoff, const struct address *address)
 {
+    const struct address plain = plain_of(address);
+
     pthread_mutex_lock(&backoff->mutex);
-    struct entry *entry = find(set_of(backoff, address), address);
+    struct entry *entry = find(set_of(backoff, &plain), &plain);
     if (entry)
         *entry = (struct entry){0};
     pthread_mutex_unlock(&backoff->mutex);
