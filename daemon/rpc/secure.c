@@ -22,11 +22,12 @@ void secure_count(const struct tls_facts *tls, bool server)
         stats_count(tls_unverified);
 }
 
-bool secure_unnamed(struct request *request, bool has_profile, bool has_identity)
+bool secure_unnamed(struct request *request, const struct secure_member *members, size_t n)
 {
-    return (!has_profile && !has_identity) ||
-           fail_param(request, has_identity ? "identity" : "profile",
-                      "nothing, or secure true with it");
+    for (size_t i = 0; i < n; i++)
+        if (members[i].given)
+            return fail_param(request, members[i].name, "nothing, or secure true with it");
+    return true;
 }
 
 bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
