@@ -342,13 +342,20 @@ bool profiles_lose(const struct credentials *old, const struct credentials *new,
     for (size_t i = 0; i < new->n_profiles; i++) {
         const struct credentials_profile *is = &new->profiles[i];
         const struct trust *was = credentials_trust(old, is->name);
-        const char *why;
-        if (trust_state(is->trust, &why) == NET_TRUST_OK ||
-            (was && trust_state(was, NULL) != NET_TRUST_OK))
+        const char *why, *of = i > 0 ? " of the profile " : "", *name = i > 0 ? is->name : "";
+        char text[512];
+        if (was && trust_state(was, NULL) != NET_TRUST_OK)
             continue;
-        snprintf(reason, n_reason, "verified TLS connections%s%s would be refused: %s",
-                 i > 0 ? " of the profile " : "", i > 0 ? is->name : "", why);
-        return true;
+        if (trust_state(is->trust, &why) != NET_TRUST_OK) {
+            snprintf(reason, n_reason, "verified TLS connections%s%s would be refused: %s", of,
+                     name, why);
+            return true;
+        }
+        if (trust_loses(is->trust, was, text, sizeof(text))) {
+            snprintf(reason, n_reason, "verified TLS connections%s%s might be refused: %s", of,
+                     name, text);
+            return true;
+        }
     }
     return false;
 }

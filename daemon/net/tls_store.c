@@ -21,6 +21,15 @@ void tls_store_init(struct tls_store *store, X509_STORE *x509)
     *store = (struct tls_store){.x509 = x509, .crls_until = INT64_MAX};
 }
 
+void tls_store_deinit(struct tls_store *store)
+{
+    for (size_t i = 0; i < store->n_files; i++)
+        free(store->files[i].path);
+    free(store->files);
+    store->files = NULL;
+    store->n_files = 0;
+}
+
 size_t tls_store_count(const struct tls_store *store)
 {
     return (size_t)sk_X509_OBJECT_num(X509_STORE_get0_objects(store->x509));
@@ -64,6 +73,20 @@ static enum pem_end why_pem_ended(void)
     return at_end ? PEM_AT_END : PEM_DAMAGED;
 }
 
+static int keep_file(struct tls_store *store, const char *path, size_t n, bool damaged)
+{
+    char *copy = strdup(path);
+    struct tls_store_file *files =
+        copy ? realloc(store->files, (store->n_files + 1) * sizeof(*files)) : NULL;
+    if (!files) {
+        free(copy);
+        return -ENOMEM;
+    }
+    store->files = files;
+    files[store->n_files++] = (struct tls_store_file){.path = copy, .n = n, .damaged = damaged};
+    return 0;
+}
+
 static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
 {
     for (*ret_n = 0;; (*ret_n)++) {
@@ -80,7 +103,7 @@ static int take_certificates(struct tls_store *store, BIO *bio, const char *path
                             path, *ret_n + 1);
             if (*ret_n == 0 && end == PEM_AT_END)
                 log_warning("%s holds no PEM certificate; it is skipped", path);
-            return 0;
+            return keep_file(store, path, *ret_n, end == PEM_DAMAGED);
         }
         int r = X509_STORE_add_cert(store->x509, certificate);
         X509_free(certificate);
@@ -248,6 +271,36 @@ int tls_store_folder(struct tls_store *store, const char *path, bool optional, s
     int r = read_folder(store, folder, path, "certificate", take_certificates, ret_n);
     closedir(folder);
     return r;
+}
+
+static const struct tls_store_file *find_file(const struct tls_store *store, const char *path)
+{
+    for (size_t i = 0; store && i < store->n_files; i++)
+        if (strcmp(store->files[i].path, path) == 0)
+            return &store->files[i];
+    return NULL;
+}
+
+bool tls_store_loses(const struct tls_store *store, const struct tls_store *old, char *text,
+                     size_t n_text)
+{
+    for (size_t i = 0; i < store->n_files; i++) {
+        const struct tls_store_file *is = &store->files[i], *was = find_file(old, is->path);
+        if (is->damaged && !(was && was->damaged && was->n <= is->n)) {
+            snprintf(text, n_text,
+                     "certificate number %zu of %s is damaged; put a sound file there, or remove it",
+                     is->n + 1, is->path);
+            return true;
+        }
+        if (is->n == 0 && was && was->n > 0) {
+            snprintf(text, n_text,
+                     "%s had a certificate and has none any more; put a sound file there, or "
+                     "remove it",
+                     is->path);
+            return true;
+        }
+    }
+    return false;
 }
 
 int tls_store_crls(struct tls_store *store, const char *path)

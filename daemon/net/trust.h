@@ -67,3 +67,6 @@ size_t trust_folder_certificates(const struct trust *trust);
 size_t trust_crls(const struct trust *trust);
 /* When the first of them is out of date, seconds since the epoch; INT64_MAX: never. */
 int64_t trust_crls_until(const struct trust *trust);
+/* Has what was loaded anew lost something by an accident, that old (NULL: there is none) had: a file
+ * that is damaged, the system's certificates, lists that were up to date? text says what. */
+bool trust_loses(const struct trust *trust, const struct trust *old, char *text, size_t n_text);
