@@ -141,8 +141,9 @@ static int check(const struct arguments *arguments, const struct config *config)
         status = door_plan_new(&plan, config, &snapshot->credentials, &arguments->app, reason,
                                sizeof(reason));
     door_plan_free(plan);
+    /* a start would do, but a reload would not */
     if (status == 0 && profiles_lose(&none, &snapshot->credentials, reason, sizeof(reason)))
-        fprintf(stderr, "%s: warning: %s\n", arguments->check, reason);
+        status = STATUS_USAGE;
     if (status)
         fprintf(stderr, "%s: %s\n", arguments->check, reason);
     else
