@@ -47,5 +47,8 @@ bool tls_store_loses(const struct tls_store *store, const struct tls_store *old,
                      size_t n_text);
 /* Returns whether there is any certificate in the system's store. */
 NODISCARD bool tls_store_system(struct tls_store *store);
-/* A PEM file of revocation lists, or a folder of such files; each must be sound. */
-NODISCARD int tls_store_crls(struct tls_store *store, const char *path);
+/* A PEM file of revocation lists, or a folder of such files; each must be sound. shared (may be
+ * NULL) has them when they have been read before, and gets them when not. */
+struct trust_shared;
+NODISCARD int tls_store_crls(struct tls_store *store, const char *path,
+                             struct trust_shared *shared);

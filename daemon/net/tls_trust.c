@@ -71,7 +71,7 @@ static int load_crls(struct trust *trust, const struct trust_settings *settings)
     if (settings->crl_check == TRUST_CRL_OFF)
         return 0;
     for (size_t i = 0; r == 0 && i < settings->n_crls; i++)
-        r = tls_store_crls(&trust->store, settings->crls[i]);
+        r = tls_store_crls(&trust->store, settings->crls[i], settings->shared);
     if (settings->n_crls > 0)
         X509_VERIFY_PARAM_set_flags(param, settings->crl_check == TRUST_CRL_CHAIN
                                                ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL

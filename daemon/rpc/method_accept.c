@@ -150,10 +150,10 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
 static void fault_gone(const struct request *request, enum socket_outcome outcome,
                        struct fault *ret_fault)
 {
-    static const struct net_error ended = {
-        .stage = NET_STAGE_TLS,
-        .cause = NET_TLS_HANDSHAKE,
-        .library = "the peer ended the connection before it began one"};
+    static const struct net_error ended = {.stage = NET_STAGE_TLS,
+                                           .cause = NET_TLS_HANDSHAKE,
+                                           .library =
+                                               "the peer ended the connection before it began one"};
     char what[384];
 
     describe(request, what, sizeof(what));

@@ -60,8 +60,7 @@ bool secure_alpn(struct request *request, const struct proto_strings *alpn, stru
 
 /* What the policy of an identity forbids. */
 static void forbid(const struct request *request, const char *identity,
-                   const struct credentials_use *use, bool server, int why,
-                   struct fault *ret_fault)
+                   const struct credentials_use *use, bool server, int why, struct fault *ret_fault)
 {
     const char *what = request_name(request);
 

@@ -133,9 +133,8 @@ TEST(backoff, table)
 TEST(backoff, destinations)
 {
     const struct address all[] = {
-        address_of("192.0.2.1", 80),   address_of("192.0.2.1", 443),
-        address_of("192.0.2.2", 80),   address_of("2001:db8::1", 80),
-        address_of("2001:db8::2", 80), address_of("fe80::1%lo", 80),
+        address_of("192.0.2.1", 80),   address_of("192.0.2.1", 443),  address_of("192.0.2.2", 80),
+        address_of("2001:db8::1", 80), address_of("2001:db8::2", 80), address_of("fe80::1%lo", 80),
         address_of("fe80::1", 80),
     };
     const struct backoff_settings at_once = {.after = 1, .min_ms = 1000, .max_ms = 15000};
