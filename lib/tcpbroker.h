@@ -901,8 +901,8 @@ struct tcpb_tcp_accept_params {
      * (string of 1..64 bytes) */
     bool has_profile;
     const char *profile;
-    /* protocols to choose from by ALPN, the best first; who offers none of them is refused
-     * (list of 1..16 strings of 1..255 bytes) */
+    /* protocols to choose from by ALPN, the best first; who offers others only is refused (list
+     * of 1..16 strings of 1..255 bytes) */
     bool has_alpn;
     struct tcpb_strings alpn;
     /* oldest TLS version to accept (0 1.2, 1 1.3; absent: 0) */

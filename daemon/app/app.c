@@ -199,6 +199,16 @@ static int start_workers(struct app *app)
     return 0;
 }
 
+/* What came before there was a handler, it gets now. */
+static void let_sighup_in(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static int watch_signals(struct app *app)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -215,6 +225,7 @@ static int watch_signals(struct app *app)
         if (r)
             return r;
     }
+    let_sighup_in();
     return 0;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,8 +142,9 @@ static int check(const struct arguments *arguments, const struct config *config)
         status = door_plan_new(&plan, config, &snapshot->credentials, &arguments->app, reason,
                                sizeof(reason));
     door_plan_free(plan);
+    /* a start would do, but a reload would not */
     if (status == 0 && profiles_lose(&none, &snapshot->credentials, reason, sizeof(reason)))
-        fprintf(stderr, "%s: warning: %s\n", arguments->check, reason);
+        status = STATUS_USAGE;
     if (status)
         fprintf(stderr, "%s: %s\n", arguments->check, reason);
     else
@@ -155,7 +157,12 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct config *config = NULL;
+    sigset_t early;
 
+    /* A reload may be asked for before there is anybody to do it: it waits (app.c lets it in) */
+    sigemptyset(&early);
+    sigaddset(&early, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &early, NULL);
     arguments.sets = calloc((size_t)argc, sizeof(*arguments.sets));
     arguments.cacerts = calloc((size_t)argc, sizeof(*arguments.cacerts));
     int status =

@@ -67,8 +67,8 @@ static int read_alpn(const struct config_list *alpn, unsigned char *wire, size_t
 }
 
 static int make_trust(const struct source *source, const struct config *config,
-                      const struct app_options *options, struct trust **ret_trust, char *text,
-                      size_t n_text)
+                      const struct app_options *options, struct trust_shared *shared,
+                      struct trust **ret_trust, char *text, size_t n_text)
 {
     static const enum trust_crl_check checks[] = {[CONFIG_CRL_OFF] = TRUST_CRL_OFF,
                                                   [CONFIG_CRL_LEAF] = TRUST_CRL_LEAF,
@@ -88,6 +88,7 @@ static int make_trust(const struct source *source, const struct config *config,
         .crl_check = checks[source->crl_check],
         .crls = (const char *const *)source->crl->items,
         .n_crls = source->crl->n,
+        .shared = shared,
         .n_pins = source->pins ? source->pins->n : 0,
         .alpn = alpn,
         .session_cache = (size_t)config->tls_session_cache,
@@ -109,8 +110,8 @@ static int make_trust(const struct source *source, const struct config *config,
 
 /* options: of the default profile; its folders are beside its own. */
 static int add_profile(struct credentials *credentials, const struct source *source,
-                       const struct config *config, const struct app_options *options, char *reason,
-                       size_t n_reason)
+                       const struct config *config, const struct app_options *options,
+                       struct trust_shared *shared, char *reason, size_t n_reason)
 {
     struct credentials_profile *profile = &credentials->profiles[credentials->n_profiles];
     char text[512] = "";
@@ -119,7 +120,7 @@ static int add_profile(struct credentials *credentials, const struct source *sou
     if (!profile->name)
         return fail_memory(reason, n_reason);
     credentials->n_profiles++;
-    int r = make_trust(source, config, options, &profile->trust, text, sizeof(text));
+    int r = make_trust(source, config, options, shared, &profile->trust, text, sizeof(text));
     if (r == 0)
         return 0;
     if (options)
@@ -131,7 +132,8 @@ static int add_profile(struct credentials *credentials, const struct source *sou
 }
 
 static int load_profiles(struct credentials *credentials, const struct config *config,
-                         const struct app_options *options, char *reason, size_t n_reason)
+                         const struct app_options *options, struct trust_shared *shared,
+                         char *reason, size_t n_reason)
 {
     const struct source plain = {
         .name = "default",
@@ -147,7 +149,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
     credentials->profiles = calloc(1 + CONFIG_MAX_NAMED, sizeof(*credentials->profiles));
     if (!credentials->profiles)
         return fail_memory(reason, n_reason);
-    int status = add_profile(credentials, &plain, config, options, reason, n_reason);
+    int status = add_profile(credentials, &plain, config, options, shared, reason, n_reason);
     const struct config_tls_profile *profile;
     for (size_t i = 0; status == 0 && (profile = config_tls_profile_at(config, i)); i++) {
         const struct source named = {
@@ -163,7 +165,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
             .alpn = &profile->alpn,
             .pins = &profile->pins,
         };
-        status = add_profile(credentials, &named, config, NULL, reason, n_reason);
+        status = add_profile(credentials, &named, config, NULL, shared, reason, n_reason);
     }
     return status;
 }
@@ -332,7 +334,12 @@ static int load_identities(struct credentials *credentials, const struct config 
 int profiles_load(struct credentials *credentials, const struct config *config,
                   const struct app_options *options, char *reason, size_t n_reason)
 {
-    int status = load_profiles(credentials, config, options, reason, n_reason);
+    struct trust_shared *shared = NULL;
+
+    if (trust_shared_new(&shared))
+        return fail_memory(reason, n_reason);
+    int status = load_profiles(credentials, config, options, shared, reason, n_reason);
+    trust_shared_free(shared);
     return status ? status : load_identities(credentials, config, options, reason, n_reason);
 }
 
@@ -342,13 +349,20 @@ bool profiles_lose(const struct credentials *old, const struct credentials *new,
     for (size_t i = 0; i < new->n_profiles; i++) {
         const struct credentials_profile *is = &new->profiles[i];
         const struct trust *was = credentials_trust(old, is->name);
-        const char *why;
-        if (trust_state(is->trust, &why) == NET_TRUST_OK ||
-            (was && trust_state(was, NULL) != NET_TRUST_OK))
+        const char *why, *of = i > 0 ? " of the profile " : "", *name = i > 0 ? is->name : "";
+        char text[512];
+        if (was && trust_state(was, NULL) != NET_TRUST_OK)
             continue;
-        snprintf(reason, n_reason, "verified TLS connections%s%s would be refused: %s",
-                 i > 0 ? " of the profile " : "", i > 0 ? is->name : "", why);
-        return true;
+        if (trust_state(is->trust, &why) != NET_TRUST_OK) {
+            snprintf(reason, n_reason, "verified TLS connections%s%s would be refused: %s", of,
+                     name, why);
+            return true;
+        }
+        if (trust_loses(is->trust, was, text, sizeof(text))) {
+            snprintf(reason, n_reason, "verified TLS connections%s%s might be refused: %s", of,
+                     name, text);
+            return true;
+        }
     }
     return false;
 }

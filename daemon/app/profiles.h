@@ -14,8 +14,8 @@
 /* Fills *credentials, which is empty; also after an error it is to be freed. */
 NODISCARD int profiles_load(struct credentials *credentials, const struct config *config,
                             const struct app_options *options, char *reason, size_t n_reason);
-/* Is there a profile that cannot verify anything, and is new or could before? reason tells which
- * and why. */
+/* Is there a profile that cannot verify anything, or not all (trust_loses()), and is new or could
+ * before? reason tells which and why. */
 bool profiles_lose(const struct credentials *old, const struct credentials *new, char *reason,
                    size_t n_reason);
 /* Log what is trusted, and identities that have expired or soon will. */

@@ -1,6 +1,7 @@
 #include "app/reload.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ struct reload {
     struct doors *doors;
     void (*on_idle)(void *context);
     void *context;
-    enum { RELOAD_IDLE, RELOAD_LOADING, RELOAD_SPREADING } state;
+    enum { RELOAD_IDLE, RELOAD_LOADING, RELOAD_SPREADING, RELOAD_TRIMMING } state;
     bool again, stopped;
     struct list asking; /* rpc_reload mails of this round */
     struct list late;   /* of the next one */
@@ -109,8 +110,12 @@ static void load(uv_work_t *work)
 
 /* ---- spreading ---- */
 
-static void end_round(struct reload *reload)
+static void on_trimmed(uv_work_t *work, int status)
 {
+    struct reload *reload = work->data;
+
+    ASSERT_OWNER(reload->control);
+    ASSERT(status == 0);
     reload->state = RELOAD_IDLE;
     systemd_notify("READY=1");
     if (reload->again && !reload->stopped) {
@@ -120,6 +125,23 @@ static void end_round(struct reload *reload)
     answer(reload, &reload->late, 0, "the broker is shutting down");
     if (reload->stopped)
         reload->on_idle(reload->context);
+}
+
+/* What was loaded before is free now, but spread over the heaps of the workers: without this the
+ * next load, by another one, would take as much again from the system. */
+static void trim(uv_work_t *work)
+{
+    (void)work;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+static void end_round(struct reload *reload)
+{
+    reload->state = RELOAD_TRIMMING;
+    int r = uv_queue_work(&reload->control->uv, &reload->work, trim, on_trimmed);
+    ASSERT(r == 0); /* only without a function to call */
 }
 
 static void on_changed(struct mail *mail)

@@ -35,6 +35,15 @@ struct backoff *backoff_free(struct backoff *backoff)
     return NULL;
 }
 
+/* ::ffff:192.0.2.1 is reached as 192.0.2.1 is: one place. */
+static struct address plain_of(const struct address *address)
+{
+    struct address plain = *address;
+
+    address_unmap(&plain);
+    return plain;
+}
+
 /* Who chooses addresses so that they fall into one set spoils the memory of that set, no more. */
 static struct entry *set_of(struct backoff *backoff, const struct address *address)
 {
@@ -103,12 +112,13 @@ bool backoff_pausing(struct backoff *backoff, const struct address *address,
                      const struct backoff_settings *settings, int64_t now_us,
                      struct backoff_pause *ret_pause)
 {
+    const struct address plain = plain_of(address);
     bool pausing = false;
 
     if (settings->after == 0)
         return false;
     pthread_mutex_lock(&backoff->mutex);
-    const struct entry *entry = find(set_of(backoff, address), address);
+    const struct entry *entry = find(set_of(backoff, &plain), &plain);
     /* another thread's refusal may be later than the caller's now */
     if (entry && has_pause(entry, settings) && now_us < pause_end(entry, settings)) {
         *ret_pause = (struct backoff_pause){.n_refused = entry->n_refused,
@@ -122,15 +132,17 @@ bool backoff_pausing(struct backoff *backoff, const struct address *address,
 void backoff_refused(struct backoff *backoff, const struct address *address,
                      const struct backoff_settings *settings, int64_t began_us, int64_t now_us)
 {
+    const struct address plain = plain_of(address);
+
     if (settings->after == 0)
         return;
     pthread_mutex_lock(&backoff->mutex);
-    struct entry *set = set_of(backoff, address);
-    struct entry *entry = find(set, address);
+    struct entry *set = set_of(backoff, &plain);
+    struct entry *entry = find(set, &plain);
     if (!entry || is_forgotten(entry, settings, now_us)) {
         if (!entry)
             entry = make_room(set, settings, now_us);
-        *entry = (struct entry){.address = *address, .n_refused = 1, .refused_us = now_us};
+        *entry = (struct entry){.address = plain, .n_refused = 1, .refused_us = now_us};
     } else if (began_us >= entry->refused_us) {
         if (entry->n_refused < UINT32_MAX)
             entry->n_refused++;
@@ -141,8 +153,10 @@ void backoff_refused(struct backoff *backoff, const struct address *address,
 
 void backoff_connected(struct backoff *backoff, const struct address *address)
 {
+    const struct address plain = plain_of(address);
+
     pthread_mutex_lock(&backoff->mutex);
-    struct entry *entry = find(set_of(backoff, address), address);
+    struct entry *entry = find(set_of(backoff, &plain), &plain);
     if (entry)
         *entry = (struct entry){0};
     pthread_mutex_unlock(&backoff->mutex);

@@ -14,11 +14,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/trust.h"
 #include "util/log.h"
 
 void tls_store_init(struct tls_store *store, X509_STORE *x509)
 {
     *store = (struct tls_store){.x509 = x509, .crls_until = INT64_MAX};
+}
+
+void tls_store_deinit(struct tls_store *store)
+{
+    for (size_t i = 0; i < store->n_files; i++)
+        free(store->files[i].path);
+    free(store->files);
+    store->files = NULL;
+    store->n_files = 0;
 }
 
 size_t tls_store_count(const struct tls_store *store)
@@ -64,6 +74,20 @@ static enum pem_end why_pem_ended(void)
     return at_end ? PEM_AT_END : PEM_DAMAGED;
 }
 
+static int keep_file(struct tls_store *store, const char *path, size_t n, bool damaged)
+{
+    char *copy = strdup(path);
+    struct tls_store_file *files =
+        copy ? realloc(store->files, (store->n_files + 1) * sizeof(*files)) : NULL;
+    if (!files) {
+        free(copy);
+        return -ENOMEM;
+    }
+    store->files = files;
+    files[store->n_files++] = (struct tls_store_file){.path = copy, .n = n, .damaged = damaged};
+    return 0;
+}
+
 static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
 {
     for (*ret_n = 0;; (*ret_n)++) {
@@ -80,7 +104,7 @@ static int take_certificates(struct tls_store *store, BIO *bio, const char *path
                             path, *ret_n + 1);
             if (*ret_n == 0 && end == PEM_AT_END)
                 log_warning("%s holds no PEM certificate; it is skipped", path);
-            return 0;
+            return keep_file(store, path, *ret_n, end == PEM_DAMAGED);
         }
         int r = X509_STORE_add_cert(store->x509, certificate);
         X509_free(certificate);
@@ -250,7 +274,38 @@ int tls_store_folder(struct tls_store *store, const char *path, bool optional, s
     return r;
 }
 
-int tls_store_crls(struct tls_store *store, const char *path)
+static const struct tls_store_file *find_file(const struct tls_store *store, const char *path)
+{
+    for (size_t i = 0; store && i < store->n_files; i++)
+        if (strcmp(store->files[i].path, path) == 0)
+            return &store->files[i];
+    return NULL;
+}
+
+bool tls_store_loses(const struct tls_store *store, const struct tls_store *old, char *text,
+                     size_t n_text)
+{
+    for (size_t i = 0; i < store->n_files; i++) {
+        const struct tls_store_file *is = &store->files[i], *was = find_file(old, is->path);
+        if (is->damaged && !(was && was->damaged && was->n <= is->n)) {
+            snprintf(
+                text, n_text,
+                "certificate number %zu of %s is damaged; put a sound file there, or remove it",
+                is->n + 1, is->path);
+            return true;
+        }
+        if (is->n == 0 && was && was->n > 0) {
+            snprintf(text, n_text,
+                     "%s had a certificate and has none any more; put a sound file there, or "
+                     "remove it",
+                     is->path);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int read_crls(struct tls_store *store, const char *path)
 {
     size_t n;
 
@@ -271,6 +326,88 @@ int tls_store_crls(struct tls_store *store, const char *path)
                         "it as crl",
                         path);
     return r;
+}
+
+/* ---- lists that are shared ---- */
+
+struct trust_shared {
+    struct tls_store_shared *first;
+};
+
+/* What reading a path gave, be it good or bad. */
+struct tls_store_shared {
+    struct tls_store_shared *next;
+    char *path;
+    struct tls_store store; /* with an X509_STORE of its own */
+};
+
+int trust_shared_new(struct trust_shared **ret_shared)
+{
+    *ret_shared = calloc(1, sizeof(**ret_shared));
+    return *ret_shared ? 0 : -ENOMEM;
+}
+
+static void free_shared(struct tls_store_shared *each)
+{
+    X509_STORE_free(each->store.x509);
+    free(each->path);
+    free(each);
+}
+
+struct trust_shared *trust_shared_free(struct trust_shared *shared)
+{
+    for (struct tls_store_shared *each; shared && (each = shared->first);) {
+        shared->first = each->next;
+        free_shared(each);
+    }
+    free(shared);
+    return NULL;
+}
+
+static int share(struct trust_shared *shared, const char *path, struct tls_store_shared **ret_each)
+{
+    struct tls_store_shared *each = shared->first;
+
+    while (each && strcmp(each->path, path) != 0)
+        each = each->next;
+    *ret_each = each;
+    if (each)
+        return 0;
+    each = calloc(1, sizeof(*each));
+    if (!each)
+        return -ENOMEM;
+    each->path = strdup(path);
+    tls_store_init(&each->store, X509_STORE_new());
+    int r = each->path && each->store.x509 ? read_crls(&each->store, path) : -ENOMEM;
+    if (r) {
+        free_shared(each);
+        return r;
+    }
+    each->next = shared->first;
+    shared->first = *ret_each = each;
+    return 0;
+}
+
+int tls_store_crls(struct tls_store *store, const char *path, struct trust_shared *shared)
+{
+    struct tls_store_shared *each;
+
+    if (!shared)
+        return read_crls(store, path);
+    int r = share(shared, path, &each);
+    if (r)
+        return r;
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(each->store.x509);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) /* the lists are counted, not copied */
+        if (X509_STORE_add_crl(store->x509,
+                               X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i))) != 1)
+            return -ENOMEM;
+    store->n_crls += each->store.n_crls;
+    if (each->store.crls_until < store->crls_until)
+        store->crls_until = each->store.crls_until;
+    if (each->store.state != NET_TRUST_OK)
+        tls_store_spoil(store, each->store.state, "%s", each->store.text);
+    return 0;
 }
 
 /* ---- the system's store ---- */

@@ -4,7 +4,7 @@
  * revocation lists. Part of making a trust snapshot.
  *
  * Threads:   one at a time; it reads files.
- * Ownership: the X509_STORE is borrowed; struct tls_store is plain data.
+ * Ownership: the X509_STORE is borrowed; tls_store_deinit() frees the rest.
  * Errors:    -ENOMEM. What is wrong with the files is no error here: the first trouble is kept in
  * `state` and `text`, and nothing can be verified then.
  */
@@ -14,8 +14,17 @@
 
 #include "net/error.h"
 
+/* A file of a folder, and what it gave. */
+struct tls_store_file {
+    char *path;
+    size_t n;
+    bool damaged; /* behind those */
+};
+
 struct tls_store {
     X509_STORE *x509;
+    struct tls_store_file *files; /* of certificates */
+    size_t n_files;
     enum net_trust state;
     char text[512];
     size_t n_crls;
@@ -23,6 +32,7 @@ struct tls_store {
 };
 
 void tls_store_init(struct tls_store *store, X509_STORE *x509);
+void tls_store_deinit(struct tls_store *store);
 size_t tls_store_count(const struct tls_store *store);
 __attribute__((format(printf, 3, 4))) void
 tls_store_spoil(struct tls_store *store, enum net_trust state, const char *format, ...);
@@ -31,7 +41,14 @@ tls_store_spoil(struct tls_store *store, enum net_trust state, const char *forma
  */
 NODISCARD int tls_store_folder(struct tls_store *store, const char *path, bool optional,
                                size_t *ret_n);
+/* Is there a file that is damaged or empty now, and was not? Only accidents are told: a file that
+ * has gone was taken away by somebody. old NULL: nothing was there before. text says which. */
+bool tls_store_loses(const struct tls_store *store, const struct tls_store *old, char *text,
+                     size_t n_text);
 /* Returns whether there is any certificate in the system's store. */
 NODISCARD bool tls_store_system(struct tls_store *store);
-/* A PEM file of revocation lists, or a folder of such files; each must be sound. */
-NODISCARD int tls_store_crls(struct tls_store *store, const char *path);
+/* A PEM file of revocation lists, or a folder of such files; each must be sound. shared (may be
+ * NULL) has them when they have been read before, and gets them when not. */
+struct trust_shared;
+NODISCARD int tls_store_crls(struct tls_store *store, const char *path,
+                             struct trust_shared *shared);

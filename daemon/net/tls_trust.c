@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "net/tls_internal.h"
 #include "net/tls_store.h"
@@ -14,7 +15,7 @@ struct trust {
     SSL_CTX *context;
     struct tls_store store; /* how filling it went */
     size_t n_folder_certificates;
-    bool has_system, ktls;
+    bool wants_system, has_system, ktls;
     uint8_t (*pins)[TRUST_PIN_SIZE];
     size_t n_pins;
     unsigned char alpn[TRUST_ALPN_MAX];
@@ -70,7 +71,7 @@ static int load_crls(struct trust *trust, const struct trust_settings *settings)
     if (settings->crl_check == TRUST_CRL_OFF)
         return 0;
     for (size_t i = 0; r == 0 && i < settings->n_crls; i++)
-        r = tls_store_crls(&trust->store, settings->crls[i]);
+        r = tls_store_crls(&trust->store, settings->crls[i], settings->shared);
     if (settings->n_crls > 0)
         X509_VERIFY_PARAM_set_flags(param, settings->crl_check == TRUST_CRL_CHAIN
                                                ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
@@ -96,6 +97,7 @@ static int load_certificates(struct trust *trust, const struct trust_settings *s
     if (r)
         return r;
     trust->n_folder_certificates = tls_store_count(store);
+    trust->wants_system = settings->system_store;
     trust->has_system = settings->system_store && tls_store_system(store);
     if (trust->n_folder_certificates > 0 || trust->has_system)
         return 0;
@@ -194,6 +196,7 @@ struct trust *trust_unref(struct trust *trust)
     /* connections may keep the context for long; its sessions serve nobody any more */
     tls_resume_close(trust->context);
     SSL_CTX_free(trust->context);
+    tls_store_deinit(&trust->store);
     free(trust->pins);
     free(trust);
     return NULL;
@@ -229,6 +232,22 @@ size_t trust_crls(const struct trust *trust)
 int64_t trust_crls_until(const struct trust *trust)
 {
     return trust->store.crls_until;
+}
+
+bool trust_loses(const struct trust *trust, const struct trust *old, char *text, size_t n_text)
+{
+    const int64_t now = (int64_t)time(NULL);
+
+    if (old && old->has_system && trust->wants_system && !trust->has_system) {
+        snprintf(text, n_text, "the system's certificates cannot be read any more (%s, %s)",
+                 X509_get_default_cert_file(), X509_get_default_cert_dir());
+        return true;
+    }
+    if (old && old->store.crls_until >= now && trust->store.crls_until < now) {
+        snprintf(text, n_text, "a revocation list is out of date, and those in force are not");
+        return true;
+    }
+    return tls_store_loses(&trust->store, old ? &old->store : NULL, text, n_text);
 }
 
 const unsigned char *trust_alpn(const struct trust *trust, size_t *ret_n)

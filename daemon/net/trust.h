@@ -24,6 +24,12 @@ enum trust_crl_check { TRUST_CRL_OFF, TRUST_CRL_LEAF, TRUST_CRL_CHAIN };
 
 enum { TRUST_PIN_SIZE = 32 }; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4) */
 
+/* Revocation lists that have been read, for profiles that are made one after another from the same
+ * state of the files: each list is in memory once. */
+struct trust_shared;
+NODISCARD int trust_shared_new(struct trust_shared **ret_shared);
+struct trust_shared *trust_shared_free(struct trust_shared *shared);
+
 struct trust_settings {
     const char *cacerts;      /* folder; every PEM file in it is trusted; NULL or "": none */
     const char *const *extra; /* more folders (--cacerts), each must be usable */
@@ -37,6 +43,7 @@ struct trust_settings {
     const char *const *crls; /* PEM files with revocation lists, or folders of such files; each must
                                 be usable; n_crls 0: nothing is checked */
     size_t n_crls;
+    struct trust_shared *shared;           /* what others have read; NULL: all is read anew */
     const uint8_t (*pins)[TRUST_PIN_SIZE]; /* one of them must be a key of the verified chain */
     size_t n_pins;                         /* 0: any key will do */
     const unsigned char *alpn; /* offered when a request names none; wire form (RFC 7301 3.1) */
@@ -67,3 +74,6 @@ size_t trust_folder_certificates(const struct trust *trust);
 size_t trust_crls(const struct trust *trust);
 /* When the first of them is out of date, seconds since the epoch; INT64_MAX: never. */
 int64_t trust_crls_until(const struct trust *trust);
+/* Has what was loaded anew lost something by an accident, that old (NULL: there is none) had: a
+ * file that is damaged, the system's certificates, lists that were up to date? text says what. */
+bool trust_loses(const struct trust *trust, const struct trust *old, char *text, size_t n_text);

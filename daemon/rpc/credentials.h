@@ -66,7 +66,7 @@ NODISCARD int credentials_user_of(struct credentials_user *ret_user, int fd);
 /*
  * What a connection is for. host: as the caller gave it, name or literal; server_name: whom the
  * certificate must be for when that is another name, else NULL. An identity with destinations is
- * for connecting only: as server (host NULL) it is refused.
+ * for connecting only: as server, or on a connection that came in (host NULL), it is refused.
  */
 struct credentials_use {
     const char *host;

@@ -97,6 +97,11 @@ static void on_dial(struct request *request, struct dial *dial)
             (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = -r};
     if (dial->error.cause != NET_OK) {
         fault_net(&fault, &dial->error, what);
+        if (dial->error.cause == NET_TIMED_OUT) /* timeout_ms is for the waiting */
+            snprintf(fault.message, sizeof(fault.message),
+                     "%s: the TLS handshake took longer than connect.timeout of the broker's "
+                     "configuration, or connect_timeout_ms of Session.Set, allows",
+                     what);
         drop_socket(request);
         fail_handshake(request, &fault);
     } else {
@@ -141,6 +146,25 @@ static void on_closing(struct socket_secure *secure, enum socket_outcome outcome
     fail_handshake(request, &fault);
 }
 
+/* The handshake did not begin: it is as if it had, and told without a number that nobody knows. */
+static void fault_gone(const struct request *request, enum socket_outcome outcome,
+                       struct fault *ret_fault)
+{
+    static const struct net_error ended = {.stage = NET_STAGE_TLS,
+                                           .cause = NET_TLS_HANDSHAKE,
+                                           .library =
+                                               "the peer ended the connection before it began one"};
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    if (outcome == SOCKET_E_PEER_ENDED)
+        fault_net(ret_fault, &ended, what);
+    else
+        fault_outcome(ret_fault, outcome, request->socket, what);
+    if (ret_fault->stage == STAGE_IO)
+        ret_fault->stage = STAGE_TLS;
+}
+
 static void start_handshake(struct request *request, struct socket *socket)
 {
     struct job *job = request->op.job;
@@ -153,8 +177,8 @@ static void start_handshake(struct request *request, struct socket *socket)
     request->op.secure = (struct socket_secure){.on_done = on_closing};
     enum socket_outcome outcome =
         socket_secure(socket, SOCKET_SECURE_SERVER, &request->op.secure, &job->dial->upgrade);
-    if (outcome != SOCKET_OK) { /* the peer has gone already */
-        fault_outcome(&fault, outcome, socket, request_name(request));
+    if (outcome != SOCKET_OK) {
+        fault_gone(request, outcome, &fault);
         drop_socket(request);
         fail_handshake(request, &fault);
         return;
@@ -245,6 +269,19 @@ static bool make_job(struct request *request)
     return true;
 }
 
+static bool is_plain(struct request *request)
+{
+    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
+    const struct secure_member members[] = {
+        {"identity", params->has_identity},
+        {"profile", params->has_profile},
+        {"client_certificate", params->client_certificate > 0},
+        {"alpn", params->has_alpn},
+        {"min_tls", params->has_min_tls},
+    };
+    return secure_unnamed(request, members, sizeof(members) / sizeof(members[0]));
+}
+
 void method_tcp_accept(struct request *request)
 {
     const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
@@ -252,8 +289,7 @@ void method_tcp_accept(struct request *request)
     if (!request_socket(request, params->socket))
         return;
     request->op.job = NULL;
-    if (params->secure ? !make_job(request)
-                       : !secure_unnamed(request, params->has_profile, params->has_identity))
+    if (params->secure ? !make_job(request) : !is_plain(request))
         return;
     request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
     int r = socket_accept(request->socket, &request->op.accept);

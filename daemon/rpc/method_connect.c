@@ -103,6 +103,17 @@ static bool prepare_tls(struct request *request, const struct target *target, st
     return false;
 }
 
+static bool is_plain(struct request *request)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+    const struct secure_member members[] = {
+        {"identity", params->has_identity},       {"profile", params->has_profile},
+        {"server_name", params->has_server_name}, {"alpn", params->has_alpn},
+        {"min_tls", params->has_min_tls},
+    };
+    return secure_unnamed(request, members, sizeof(members) / sizeof(members[0]));
+}
+
 /* All that does not depend on the look-up. Returns false when the request was answered. */
 static bool prepare(struct request *request, const struct target *target, struct dial *dial)
 {
@@ -132,7 +143,7 @@ static bool prepare(struct request *request, const struct target *target, struct
         return false;
     }
     if (!params->secure)
-        return secure_unnamed(request, params->has_profile, params->has_identity);
+        return is_plain(request);
     return prepare_tls(request, target, dial);
 }
 
@@ -290,6 +301,8 @@ static void on_dial(struct request *request, struct dial *dial)
     if (dial->error.cause != NET_OK) {
         describe(request, what, sizeof(what));
         fault_net(&fault, &dial->error, what);
+        if (fault.error == WIRE_EADDRNOTAVAIL && !request->params.tcp_connect.has_local_address)
+            fault.retryable = true; /* all ports to there are taken: some will be free again */
         fault.explain = dial->explain ? dial : NULL;
         fail_connect(request, &fault);
         dial_free(dial);

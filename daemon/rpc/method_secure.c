@@ -148,9 +148,10 @@ static bool read_identity(struct request *request, struct dial *dial)
     const struct socket *socket = request->socket;
     const struct address *remote = socket_remote(socket);
     struct fault fault;
-    /* an accepted socket has no hostname: whom it is said to speak to is all there is */
+    /* An accepted socket has no hostname. Who is at its other end, and from which port, the peer
+     * has chosen, who may be the asking user himself: it is no destination. */
     const struct credentials_use use = {
-        .host = socket->hostname ? socket->hostname : dial->server_name,
+        .host = socket->hostname,
         .server_name = params->has_server_name ? params->server_name : NULL,
         .port = remote ? address_port(remote) : 0,
         .verify = params->verify,

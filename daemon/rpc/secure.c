@@ -22,11 +22,12 @@ void secure_count(const struct tls_facts *tls, bool server)
         stats_count(tls_unverified);
 }
 
-bool secure_unnamed(struct request *request, bool has_profile, bool has_identity)
+bool secure_unnamed(struct request *request, const struct secure_member *members, size_t n)
 {
-    return (!has_profile && !has_identity) ||
-           fail_param(request, has_identity ? "identity" : "profile",
-                      "nothing, or secure true with it");
+    for (size_t i = 0; i < n; i++)
+        if (members[i].given)
+            return fail_param(request, members[i].name, "nothing, or secure true with it");
+    return true;
 }
 
 bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
@@ -59,7 +60,7 @@ bool secure_alpn(struct request *request, const struct proto_strings *alpn, stru
 
 /* What the policy of an identity forbids. */
 static void forbid(const struct request *request, const char *identity,
-                   const struct credentials_use *use, int why, struct fault *ret_fault)
+                   const struct credentials_use *use, bool server, int why, struct fault *ret_fault)
 {
     const char *what = request_name(request);
 
@@ -72,6 +73,11 @@ static void forbid(const struct request *request, const char *identity,
         fault_set(ret_fault, WIRE_EACCES,
                   "%s: the identity %s is for certain destinations, and with verify false nobody "
                   "knows who the peer is",
+                  what, identity);
+    else if (!use->host && !server)
+        fault_set(ret_fault, WIRE_EACCES,
+                  "%s: the identity %s is for connecting to certain destinations, and an accepted "
+                  "connection has none: whoever connects chooses what it looks like",
                   what, identity);
     else if (!use->host)
         fault_set(ret_fault, WIRE_EACCES,
@@ -100,7 +106,7 @@ bool secure_identity(const struct request *request, const char *identity,
         fault_param(ret_fault, request_name(request), "identity",
                     "the name of a section [identity \"name\"] of the broker's configuration");
     else if (r > 0)
-        forbid(request, identity, use, r, ret_fault);
+        forbid(request, identity, use, dial->server, r, ret_fault);
     else if (r < 0)
         fault_errno(ret_fault, STAGE_BROKER, -r, request_name(request));
     if (r)

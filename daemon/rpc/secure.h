@@ -11,8 +11,13 @@
 /* Count a handshake that is done. server: we were; a client need not show a certificate. */
 void secure_count(const struct tls_facts *tls, bool server);
 
-/* Without TLS a profile or an identity would be passed over: whoever names one expects more. */
-NODISCARD bool secure_unnamed(struct request *request, bool has_profile, bool has_identity);
+/* Without TLS such members would be passed over: whoever gives one expects more. */
+struct secure_member {
+    const char *name;
+    bool given;
+};
+NODISCARD bool secure_unnamed(struct request *request, const struct secure_member *members,
+                              size_t n);
 /* A member `profile` as dial->trust. */
 NODISCARD bool secure_profile(struct request *request, bool given, const char *profile,
                               struct dial *dial);

@@ -59,6 +59,9 @@ def client_context(certificate=None, version=None, alpn=None):
 class AcceptTls(ServerCase):
     @classmethod
     def setUpClass(cls):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            cls.SOURCE = free.getsockname()[1]
         good, weak = certificates().pem("good"), certificates().pem("weak-key")
         config = f"""
 [connect]
@@ -78,6 +81,11 @@ certificate = {good[0]}
 key = {good[1]}
 users = {os.getuid()}
 destinations = localhost
+[identity "outgoing-port"]
+certificate = {good[0]}
+key = {good[1]}
+users = {os.getuid()}
+destinations = localhost:{cls.SOURCE}
 [identity "others"]
 certificate = {good[0]}
 key = {good[1]}
@@ -258,11 +266,22 @@ users = {os.getuid()}
         self.assertIn("weak", message)
 
     def test_named_without_secure(self):
-        number, _ = self.listening()
-        for member in ("identity", "profile"):
-            for method, params in (("TCPAccept", {"socket": number}), ("TCPConnect", {"hostname": "localhost", "port": 1})):
-                error = self.client.error(method, params | {member: "server"})
-                self.assertEqual(self.check_error(error, -32602, "INVALID_PARAMS")["param"], member)
+        """What only TLS has is not passed over; what asks for nothing may be there."""
+        number, port = self.listening()
+        accept, connect = ("TCPAccept", {"socket": number}), ("TCPConnect", {"hostname": "localhost", "port": port})
+        for member, value, methods in (
+                ("identity", "server", (accept, connect)), ("profile", "server", (accept, connect)),
+                ("alpn", ["h2"], (accept, connect)), ("min_tls", "1.3", (accept, connect)), ("min_tls", "1.2", (accept, connect)),
+                ("client_certificate", "required", (accept,)), ("client_certificate", "optional", (accept,)),
+                ("server_name", "localhost", (connect,))):
+            for method, params in methods:
+                with self.subTest(method=method, member=member):
+                    error = self.client.error(method, params | {member: value})
+                    data = self.check_error(error, -32602, "INVALID_PARAMS")
+                    self.assertEqual((data["param"], data["expected"]), (member, "nothing, or secure true with it"))
+        for verify in (True, False):
+            self.client.call("TCPConnect", hostname="localhost", port=port, verify=verify)
+            self.accept(number, client_certificate="none")
 
     # ---- peers that do not play along ----
 
@@ -286,14 +305,18 @@ users = {os.getuid()}
         for abort in (False, True):
             number, port = self.listening()
             sock = self.dial(port)
+            peer = f"127.0.0.1 port {sock.getsockname()[1]}: "
             if abort:
                 servers.reset(sock)
             else:
                 sock.close()
             with self.assertRaises(RpcError) as caught:
                 self.accept(number, secure=True, identity="server")
-            self.assertIn(caught.exception.code, (-1031, -10054, -10022))
-            self.assertTrue(caught.exception.data["retryable"])
+            error = caught.exception
+            self.assertIn(error.code, (-1031, -10054) if abort else (-1031,))
+            self.assertEqual((error.data["stage"], error.data["retryable"]), ("tls", True))
+            self.assertIn(peer, error.message)
+            self.assertNotIn("socket", error.message)  # nobody knows its number
             # the next one is served
             caller = self.calls(port)
             self.works(self.accept(number, secure=True, identity="server"), caller.result())
@@ -311,8 +334,9 @@ users = {os.getuid()}
         self.works(accepted, caller.result())
         with self.assertRaises(RpcError) as caught:
             self.client.wait(silent)
-        data = self.check_error(caught.exception, -10060, "ETIMEDOUT", stage="tls", retryable=True)
-        self.assertIsNotNone(data)
+        self.check_error(caught.exception, -10060, "ETIMEDOUT", stage="tls", retryable=True)
+        self.assertIn("connect.timeout", caught.exception.message)
+        self.assertNotIn("timeout_ms long enough", caught.exception.message)
 
     def test_the_deadline_is_for_waiting(self):
         number, port = self.listening()
@@ -380,6 +404,31 @@ users = {os.getuid()}
         other.close()
         self.assertEqual(servers.read_to_end(sock), b"")
         wait_until(lambda: self.sockets() == 0, 5, "its sockets having gone")
+
+    # ---- TCPStartTLS as client, of one who has called us ----
+
+    def test_destinations_are_no_accepted_sockets(self):
+        """The peer's port is the peer's choice, and server_name the caller's."""
+        for identity, refused in (("outgoing", True), ("outgoing-port", True), ("server", False)):
+            with self.subTest(identity=identity):
+                number, port = self.listening()
+                with socket.socket() as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind(("127.0.0.1", self.SOURCE if refused else 0))
+                    sock.connect(("127.0.0.1", port))
+                    accepted = self.accept(number)["socket"]
+                    id = self.client.send("TCPStartTLS", socket=accepted, identity=identity, server_name="localhost")
+                    if refused:
+                        error = self.failed(id)
+                        self.check_error(error, -10013, "EACCES", "policy", False)
+                        self.assertIn("an accepted connection has none", error.message)
+                        self.works({"socket": accepted}, sock)  # nothing has happened to it
+                    else:
+                        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                        context.load_cert_chain(*certificates().pem("good"))
+                        with context.wrap_socket(sock, server_side=True) as peer:
+                            self.assertTrue(self.client.wait(id)["tls"]["verified"])
+                            self.works({"socket": accepted}, peer)
 
     # ---- TCPStartTLS as server ----
 

@@ -145,7 +145,7 @@ class Discover(TestCase):
                 "hostname": (["127.0.0.1"], strings),
                 "ipv6": ([False], [0, "false", None]),
                 "timeout_ms": ([1000, 86400000], [-1, 86400001, 1.5, "1", True, None])}),
-            "TCPConnect": ({"hostname": "127.0.0.1", "port": servers.closed_port(), "timeout_ms": 2000}, {
+            "TCPConnect": ({"hostname": "127.0.0.1", "port": servers.closed_port(), "timeout_ms": 2000, "secure": True}, {
                 "port": ([1, "1", "65535", "no-such.service_+"], [0, 65536, "", "0", "01", "+1", "-1", "a b", 1.5, None, "x" * 65]),
                 "family": (["any", "ipv4"], ["", "ipv5", "IPV4", 4, None]),
                 "min_tls": (["1.2", "1.3"], ["1.1", 1.2]),

@@ -240,6 +240,39 @@ class Netem(Slow):
                       "delay", f"{ms}ms")
 
 
+class NoPorts(NetworkCase):
+    RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
+
+    def setUp(self):
+        super().setUp()
+        before = self.range()
+        self.addCleanup(self.range, before)
+        try:
+            self.range("40000 40000")
+        except OSError as error:
+            self.skipTest(f"{self.RANGE}: {error}")
+
+    def range(self, wanted=None):
+        """Of the daemon's host."""
+        with netns.inside(self.network.near):
+            if wanted:
+                with open(self.RANGE, "w", encoding="ascii") as file:
+                    file.write(wanted)
+            with open(self.RANGE, encoding="ascii") as file:
+                return file.read()
+
+    def test_no_port_is_free(self):
+        """That passes; an address that is not here does not."""
+        self.server(GOOD4)
+        result, _ = self.connect(GOOD4)
+        self.fails(-10049, "EADDRNOTAVAIL", "TCPConnect", hostname=GOOD4, port=PORT, retryable=True)
+        self.fails(-10049, "EADDRNOTAVAIL", "TCPConnect", hostname=GOOD4, port=PORT, local_address="192.0.2.99",
+                   retryable=False)
+        self.client.call("TCPClose", [result["socket"], 2])
+        result, _ = self.connect(GOOD4)
+        self.close(result)
+
+
 class Refusing(NetworkCase):
     CONFIG = {"connect.backoff_after": "2", "connect.backoff_min": "200ms", "connect.backoff_max": "500ms"}
 

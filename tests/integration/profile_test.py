@@ -324,6 +324,91 @@ class Reload(OwnDaemonTestCase, ProfileCase):
             self.connect(server)
             self.assertRegex(self.daemon.log(), "profile default trusts: 1 certificates from folders; 1 revocation lists")
 
+    def test_a_damaged_certificate_beside_good_ones(self):
+        """At the start it is told in the log; a reload does not give up a CA for it."""
+        self.write("partner.pem", PARTNER.pem)
+        path = self.write("plain.pem", SYSTEM.pem + PLAIN.pem)
+        config = section("tls", system_store="no", cacerts=self.folder)
+        damaged = (PLAIN.pem[:300], SYSTEM.pem + PLAIN.pem[:300], PLAIN.pem.replace("\nM", "\n!", 1))
+        with Server(tls=context(OF_PLAIN)) as server:
+            self.start(config)
+            for content in damaged:
+                self.write("plain.pem", content)
+                self.refused("verified TLS connections might be refused", f"of {path} is damaged", config=config)
+                self.connect(server)
+            for content in ("", "nothing\n", PLAIN.der):
+                self.write("plain.pem", content)
+                self.refused(f"{path} had a certificate and has none any more")
+                self.connect(server)
+            # nor is a new one taken that is damaged; what never was a certificate may lie there
+            self.write("plain.pem", PLAIN.pem)
+            new = self.write("new.pem", SYSTEM.pem[:300])
+            self.refused(f"certificate number 1 of {new} is damaged")
+            self.write("new.pem", "a letter\n")
+            self.reload()
+            self.connect(server)
+            os.unlink(path)  # on purpose
+            self.reload()
+            self.assertEqual(self.code(server), -33010)
+
+    def test_a_damaged_certificate_at_the_start(self):
+        """What was damaged before spoils no reload, unless it is worse now."""
+        self.write("partner.pem", PARTNER.pem)
+        path = self.write("plain.pem", PLAIN.pem + SYSTEM.pem[:300])
+        with Server(tls=context(OF_PLAIN)) as server:
+            self.start(section("tls", system_store="no", cacerts=self.folder))
+            self.assertRegex(self.daemon.log(), f"warning {path}: certificate number 2 is damaged")
+            self.reload()
+            self.connect(server)
+            self.write("plain.pem", PLAIN.pem[:300])
+            self.refused(f"certificate number 1 of {path} is damaged")
+            self.connect(server)
+
+    def test_the_system_store_goes(self):
+        bundle = self.write("bundle.pem", SYSTEM.pem)
+        config = section("tls", system_store="yes", cacerts=PLAIN_FOLDER)
+        with Server(tls=context(OF_SYSTEM)) as server:
+            self.daemon = self.use(Daemon(config=config, env={"SSL_CERT_FILE": bundle, "SSL_CERT_DIR": "/nowhere"}))
+            self.client = self.open_client()
+            self.connect(server)
+            os.unlink(bundle)
+            self.refused("the system's certificates cannot be read any more")
+            self.connect(server)
+            self.reload(section("tls", system_store="no", cacerts=PLAIN_FOLDER))  # on purpose
+            self.assertEqual(self.code(server), -33010)
+
+    def test_an_old_list_for_one_that_is_valid(self):
+        path = self.write("crl.pem", MAKER.crl(PLAIN).pem)
+        with Server(tls=context(OF_PLAIN)) as server:
+            self.start(section("tls", system_store="no", cacerts=PLAIN_FOLDER, crl=path))
+            self.write("crl.pem", MAKER.crl(PLAIN, valid=(-30, -1)).pem)
+            self.refused("a revocation list is out of date, and those in force are not")
+            self.connect(server)
+
+    def check_config(self, config):
+        path = self.write("check.conf", config)
+        return subprocess.run([daemon_path(), "--check-config", path], capture_output=True, text=True, timeout=seconds(20),
+                              check=False, env=dict(os.environ, **STORE))
+
+    def test_checked_before_a_reload(self):
+        """What a reload would refuse is an error of the configuration."""
+        os.mkdir(os.path.join(self.folder, "cas"))
+        self.write("cas/good.pem", PLAIN.pem)
+        path = self.write("cas/other.pem", PARTNER.pem[:300])
+        plain = section("tls", system_store="no", cacerts=PLAIN_FOLDER)
+        for more, words in (("", None), (section("tls", "p", cacerts="/no/such/folder"), "/no/such/folder"),
+                            (section("tls", "p", crl="/no/such/list"), "/no/such/list"),
+                            (section("tls", "p", cacerts=os.path.dirname(path)), f"of {path} is damaged")):
+            with self.subTest(more):
+                done = self.check_config(plain + more)
+                if words is None:
+                    self.assertEqual((done.returncode, done.stderr), (0, ""))
+                    self.assertIn("no errors", done.stdout)
+                else:
+                    self.assertEqual((done.returncode, done.stdout), (2, ""))
+                    self.assertIn("of the profile p", done.stderr)
+                    self.assertIn(words, done.stderr)
+
     def test_an_old_list_is_told(self):
         path = self.write("crl.pem", MAKER.crl(PLAIN, valid=(-30, -1)).pem)
         self.start(section("tls", system_store="no", cacerts=PLAIN_FOLDER, crl=path))

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import servers
 from ca import certificates
-from harness import Daemon, RpcError, wait_until
+from harness import Daemon, RpcError, daemon_path, wait_until
 
 
 class Reload(unittest.TestCase):
@@ -118,6 +118,40 @@ class Reload(unittest.TestCase):
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_log("error not reloaded, nothing has changed: ")
             client.call("TCPConnect", ["localhost", server.port, True])
+
+    @staticmethod
+    def blocked_and_caught(pid):
+        """What the daemon does with SIGHUP now."""
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            masks = {name: int(value, 16) for name, value in (line.split(":") for line in file if line[:6] in ("SigBlk", "SigCgt"))}
+        bit = 1 << signal.SIGHUP - 1
+        return bool(masks["SigBlk"] & bit), bool(masks["SigCgt"] & bit)
+
+    def test_sighup_before_it_is_ready(self):
+        """It waits until there is somebody to do it."""
+        self.trust(True)
+        profiles = "".join(f'[tls "p{number}"]\n' for number in range(60))  # it takes a while to make them
+        path = os.path.join(self.folder, "tcpbroker.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.text() + profiles)
+        early = 0
+        for number in range(3):
+            with open(os.path.join(self.folder, "log"), "w+", encoding="utf-8") as log, subprocess.Popen(
+                    [daemon_path(), "--config", path, "--socket", os.path.join(self.folder, "socket")], stderr=log) as daemon:
+                try:
+                    wait_until(lambda: any(self.blocked_and_caught(daemon.pid)), 10, "the daemon's first steps")
+                    early += not self.blocked_and_caught(daemon.pid)[1]
+                    daemon.send_signal(signal.SIGHUP)
+
+                    def reloaded():
+                        self.assertIsNone(daemon.poll(), "it has ended")
+                        with open(log.name, encoding="utf-8") as written:
+                            return "notice reloaded: " in written.read()
+                    wait_until(reloaded, 20, "the reload")
+                finally:
+                    daemon.terminate()
+                self.assertEqual(daemon.wait(20), 0)
+        self.assertGreater(early, 0)
 
     def test_many_at_once(self):
         daemon = self.start()

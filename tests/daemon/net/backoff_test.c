@@ -133,10 +133,9 @@ TEST(backoff, table)
 TEST(backoff, destinations)
 {
     const struct address all[] = {
-        address_of("192.0.2.1", 80),   address_of("192.0.2.1", 443),
-        address_of("192.0.2.2", 80),   address_of("2001:db8::1", 80),
-        address_of("2001:db8::2", 80), address_of("::ffff:192.0.2.1", 80),
-        address_of("fe80::1%lo", 80),  address_of("fe80::1", 80),
+        address_of("192.0.2.1", 80),   address_of("192.0.2.1", 443),  address_of("192.0.2.2", 80),
+        address_of("2001:db8::1", 80), address_of("2001:db8::2", 80), address_of("fe80::1%lo", 80),
+        address_of("fe80::1", 80),
     };
     const struct backoff_settings at_once = {.after = 1, .min_ms = 1000, .max_ms = 15000};
     const size_t n = sizeof(all) / sizeof(all[0]);
@@ -148,6 +147,24 @@ TEST(backoff, destinations)
         backoff_refused(backoff, &all[i], &at_once, 0, 1000);
         for (size_t k = 0; k < n; k++)
             CHECK_INT(backoff_pausing(backoff, &all[k], &at_once, 1000, &pause), k == i);
+        backoff_free(backoff);
+    }
+}
+
+/* The kernel sends an IPv4-mapped address to the IPv4 one: no second destination. */
+TEST(backoff, mapped_addresses)
+{
+    const struct address both[] = {address_of("192.0.2.1", 80), address_of("::ffff:192.0.2.1", 80)};
+    const struct backoff_settings at_once = {.after = 1, .min_ms = 1000, .max_ms = 15000};
+    struct backoff_pause pause;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct backoff *backoff = NULL;
+        CHECK_INT(backoff_new(&backoff), 0);
+        backoff_refused(backoff, &both[i], &at_once, 0, 1000);
+        CHECK(backoff_pausing(backoff, &both[1 - i], &at_once, 1000, &pause));
+        backoff_connected(backoff, &both[1 - i]);
+        CHECK(!backoff_pausing(backoff, &both[i], &at_once, 1000, &pause));
         backoff_free(backoff);
     }
 }

@@ -81,16 +81,48 @@ TEST(tls_store, lists_of_a_file_and_of_a_folder)
     write_list(files.path, &files.ca, 48, false);
     write_list(files.path, &files.ca, 24, false);
     write_list(files.path, &files.ca, 0, false);
-    CHECK_INT(tls_store_crls(&files.store, files.path), 0);
+    CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
     CHECK_INT(files.store.state, NET_TRUST_OK);
     CHECK_INT(files.store.n_crls, 3);
     CHECK_INT(tls_store_count(&files.store), 3);
     int64_t left = files.store.crls_until - (int64_t)time(NULL);
     CHECK(left > 24 * 3600 - 60 && left <= 24 * 3600);
     begin_anew(&files);
-    CHECK_INT(tls_store_crls(&files.store, files.folder), 0);
+    CHECK_INT(tls_store_crls(&files.store, files.folder, NULL), 0);
     CHECK_INT(files.store.state, NET_TRUST_OK);
     CHECK_INT(files.store.n_crls, 3);
+    tear_down(&files);
+}
+
+/* Which lists two stores have in common: they are the same ones, not copies. */
+TEST(tls_store, lists_that_are_shared)
+{
+    struct files files;
+    struct trust_shared *shared = NULL;
+    struct tls_store other, third;
+
+    set_up(&files);
+    write_list(files.path, &files.ca, 48, false);
+    write_list(files.path, &files.ca, 24, true);
+    tls_store_init(&other, X509_STORE_new());
+    tls_store_init(&third, X509_STORE_new());
+    CHECK_INT(trust_shared_new(&shared), 0);
+    CHECK_INT(tls_store_crls(&files.store, files.path, shared), 0);
+    MUST(unlink(files.path) == 0); /* all are of one state of the files */
+    CHECK_INT(tls_store_crls(&other, files.path, shared), 0);
+    CHECK_INT(tls_store_crls(&third, files.path, NULL), 0);
+    trust_shared_free(shared);
+    CHECK_INT(other.state, NET_TRUST_OPEN);
+    CHECK_STRING(other.text, files.store.text);
+    CHECK(strstr(other.text, "list number 2 has only what has changed") != NULL);
+    CHECK(strstr(third.text, "cannot open") != NULL);
+    CHECK_INT(other.n_crls, 1);
+    CHECK(other.crls_until == files.store.crls_until && other.crls_until < INT64_MAX);
+    X509_OBJECT *one = sk_X509_OBJECT_value(X509_STORE_get0_objects(files.store.x509), 0);
+    X509_OBJECT *same = sk_X509_OBJECT_value(X509_STORE_get0_objects(other.x509), 0);
+    CHECK(X509_OBJECT_get0_X509_CRL(one) == X509_OBJECT_get0_X509_CRL(same));
+    X509_STORE_free(other.x509);
+    X509_STORE_free(third.x509);
     tear_down(&files);
 }
 
@@ -99,7 +131,7 @@ TEST(tls_store, without_an_end)
     struct files files;
     set_up(&files);
     write_list(files.path, &files.ca, 0, false);
-    CHECK_INT(tls_store_crls(&files.store, files.path), 0);
+    CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
     CHECK(files.store.crls_until == INT64_MAX);
     tear_down(&files);
 }
@@ -110,7 +142,7 @@ TEST(tls_store, a_delta_spoils)
     set_up(&files);
     write_list(files.path, &files.ca, 24, false);
     write_list(files.path, &files.ca, 24, true);
-    CHECK_INT(tls_store_crls(&files.store, files.path), 0);
+    CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
     CHECK_INT(files.store.state, NET_TRUST_OPEN);
     CHECK(strstr(files.store.text, "list number 2 has only what has changed") != NULL);
     CHECK_INT(files.store.n_crls, 1);
@@ -121,7 +153,7 @@ static void check_bad(struct files *files, const char *path, enum net_trust stat
                       const char *words)
 {
     begin_anew(files);
-    CHECK_INT(tls_store_crls(&files->store, path), 0);
+    CHECK_INT(tls_store_crls(&files->store, path, NULL), 0);
     CHECK_INT(files->store.state, state);
     if (!strstr(files->store.text, words))
         fprintf(stderr, "\"%s\" does not mention %s\n", files->store.text, words);
