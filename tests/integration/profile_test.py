@@ -386,10 +386,6 @@ class Reload(OwnDaemonTestCase, ProfileCase):
             self.refused("a revocation list is out of date, and those in force are not")
             self.connect(server)
 
-    def memory_kb(self):
-        with open(f"/proc/{self.daemon.pid}/status", encoding="ascii", errors="replace") as file:
-            return int(file.read().split("VmRSS:")[1].split()[0])
-
     def test_a_long_list_is_in_memory_once(self):
         """However many profiles have it, and however often it is loaded."""
         path = self.write("crl.pem", MAKER.crl(PLAIN, [SimpleNamespace(serial=1000 + number) for number in range(20000)]).pem)
@@ -397,13 +393,13 @@ class Reload(OwnDaemonTestCase, ProfileCase):
         self.start(config)
         if self.daemon.sanitized():
             self.skipTest("a sanitizer keeps what is free")
-        one = self.memory_kb()
+        one = self.daemon.rss_kib()
         self.client.call("Broker.Reload")
         self.configure(config + "".join(section("tls", f"p{number}") for number in range(20)))
         for _ in range(12):
             self.client.call("Broker.Reload")
         # one list takes about 5 MB; there are two while it is loaded, and libraries keep some of it for later
-        self.assertLess(self.memory_kb() - one, 30000)
+        self.assertLess(self.daemon.rss_kib() - one, 30000)
 
     def check_config(self, config):
         path = self.write("check.conf", config)
