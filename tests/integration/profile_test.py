@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from types import SimpleNamespace
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -384,6 +385,21 @@ class Reload(OwnDaemonTestCase, ProfileCase):
             self.write("crl.pem", MAKER.crl(PLAIN, valid=(-30, -1)).pem)
             self.refused("a revocation list is out of date, and those in force are not")
             self.connect(server)
+
+    def test_a_long_list_is_in_memory_once(self):
+        """However many profiles have it, and however often it is loaded."""
+        path = self.write("crl.pem", MAKER.crl(PLAIN, [SimpleNamespace(serial=1000 + number) for number in range(20000)]).pem)
+        config = section("tls", system_store="no", cacerts=PLAIN_FOLDER, crl=path)
+        self.start(config)
+        if self.daemon.sanitized():
+            self.skipTest("a sanitizer keeps what is free")
+        one = self.daemon.rss_kib()
+        self.client.call("Broker.Reload")
+        self.configure(config + "".join(section("tls", f"p{number}") for number in range(20)))
+        for _ in range(12):
+            self.client.call("Broker.Reload")
+        # one list takes about 5 MB; there are two while it is loaded, and libraries keep some of it for later
+        self.assertLess(self.daemon.rss_kib() - one, 30000)
 
     def check_config(self, config):
         path = self.write("check.conf", config)
