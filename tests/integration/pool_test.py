@@ -697,7 +697,10 @@ class Configuration(unittest.TestCase):
                 self.assertIn(wanted, said)
 
     def test_good(self):
-        status, said = self.check(f'[tls]\nsystem_store = no\ncacerts = {certificates().cacerts}\n[tls "p"]\n[pool "a"]\nconnect = [::1]:443\nsecure = yes\nprofile = p\n')
+        world = World()
+        self.addCleanup(shutil.rmtree, world.folder)
+        status, said = self.check(f'[tls]\nsystem_store = no\ncacerts = {world.cacerts}\n[tls "p"]\n' +
+                                  '[pool "a"]\nconnect = [::1]:443\nsecure = yes\nprofile = p\n')
         self.assertEqual(status, 0, said)
 
 
