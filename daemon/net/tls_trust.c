@@ -74,7 +74,8 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
                                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
-                                X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
+                                X509_V_FLAG_TRUSTED_FIRST |
+                                    (settings->lenient ? 0 : X509_V_FLAG_X509_STRICT));
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
     SSL_CTX_set_alpn_select_cb(context, tls_choose_alpn, NULL);
     SSL_CTX_set_cert_cb(context, tls_on_certificate_asked, NULL);

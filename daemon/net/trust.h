@@ -34,6 +34,8 @@ struct trust_settings {
     const char *ciphers;   /* OpenSSL cipher list for TLS 1.2, without @SECLEVEL; NULL or "": the
                               library's. Anonymous ones are never taken */
     int security_level;    /* SSL_CTX_set_security_level(3) */
+    bool lenient; /* certificates that are sent need not be made as RFC 5280 says: key identifiers,
+                     keyUsage of CAs, what is critical. Those of the store need not anyway */
     enum trust_crl_check crl_check;
     const char *const *crls; /* PEM files with revocation lists, or folders of such files; each must
                                 be usable; n_crls 0: nothing is checked */
