@@ -131,6 +131,10 @@ static void advise_strength(const struct culprit *culprit, struct check_finding 
         "with SHA-256 or better; tls.security_level of the broker decides what is accepted");
 }
 
+#define STRICT                                                                                     \
+    "it should be replaced by one that is made as RFC 5280 says. If that cannot be had: strict = " \
+    "no in [tls] or the section of the trust profile accepts it; then run: tcpbroker reload"
+
 /* The rest of OpenSSL's X509_V_ERR_ numbers (x509_vfy.h, stable) that servers do meet. */
 static const struct {
     int64_t code;
@@ -170,6 +174,15 @@ static const struct {
      "if not, somebody else may be answering"},
     {79, "is no CA's, but has issued another one",
      "the CA's certificate needs basicConstraints CA:TRUE and the key usage keyCertSign"},
+    {85, "has no authorityKeyIdentifier", STRICT},
+    {86, "has no subjectKeyIdentifier", STRICT},
+    {87, "has an empty list of names (subjectAltName)", STRICT},
+    {88, "has an empty subject, and names (subjectAltName) that are not critical", STRICT},
+    {89, "has basicConstraints that are not critical", STRICT},
+    {90, "has a critical authorityKeyIdentifier, which must not be critical", STRICT},
+    {91, "has a critical subjectKeyIdentifier, which must not be critical", STRICT},
+    {92, "is a CA's and has no keyUsage", STRICT},
+    {93, "has extensions, but not version 3", STRICT},
     {94, "has a key whose curve is given by parameters",
      "it must be replaced by one with a named curve"},
 };

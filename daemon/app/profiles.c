@@ -30,7 +30,7 @@ struct source {
     int security_level;
     const struct config_list *crl;
     int crl_check;
-    bool ktls;
+    bool strict, ktls;
     const struct config_list *alpn, *pins; /* NULL: none */
 };
 
@@ -85,6 +85,7 @@ static int make_trust(const struct source *source, const struct config *config,
         .min_tls13 = source->min_tls13,
         .ciphers = source->ciphers,
         .security_level = source->security_level,
+        .lenient = !source->strict,
         .crl_check = checks[source->crl_check],
         .crls = (const char *const *)source->crl->items,
         .n_crls = source->crl->n,
@@ -144,6 +145,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
         .security_level = (int)config->tls_security_level,
         .crl = &config->tls_crl,
         .crl_check = config->tls_crl_check,
+        .strict = config->tls_strict,
         .ktls = config->tls_ktls,
     };
     credentials->profiles = calloc(1 + CONFIG_MAX_NAMED, sizeof(*credentials->profiles));
@@ -161,6 +163,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
             .security_level = (int)profile->security_level,
             .crl = &profile->crl,
             .crl_check = profile->crl_check,
+            .strict = profile->strict,
             .ktls = profile->ktls,
             .alpn = &profile->alpn,
             .pins = &profile->pins,

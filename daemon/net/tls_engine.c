@@ -164,6 +164,7 @@ int tls_engine_new(struct connection *connection, struct trust *trust,
     engine->verify = request->verify;
     engine->explain = request->explain;
     engine->server = request->server;
+    engine->anonymous = request->anonymous;
     engine->ssl = SSL_new(trust_context(trust));
     int r = engine->ssl ? set_up(engine, trust, request, connection) : -ENOMEM;
     ERR_clear_error();
@@ -239,6 +240,28 @@ static int fail_again(const struct tls_engine *engine, struct net_error *ret_err
     return TLS_E_FAILED;
 }
 
+/* OpenSSL verifies what it is shown, and there are handshakes in which nothing is: anonymous
+ * ciphers. What must not be is looked for here once more, whatever has led to it. */
+static bool is_proven(const struct tls_engine *engine, struct net_error *ret_error)
+{
+    X509 *peer = SSL_get1_peer_certificate(engine->ssl);
+    bool shown = peer != NULL;
+    long verdict = SSL_get_verify_result(engine->ssl);
+
+    X509_free(peer);
+    if (!engine->verify || (shown && verdict == X509_V_OK) ||
+        (!shown && engine->server && engine->anonymous))
+        return true;
+    ret_error->stage = NET_STAGE_TLS;
+    ret_error->cause = NET_TLS_VERIFY;
+    ret_error->verify_code = shown ? verdict : X509_V_ERR_UNSPECIFIED;
+    ret_error->verify_depth = 0;
+    ret_error->of_client = engine->server;
+    snprintf(ret_error->verify_text, sizeof(ret_error->verify_text), "%s",
+             shown ? X509_verify_cert_error_string(verdict) : "no certificate was shown");
+    return false;
+}
+
 int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
 {
     ASSERT(!engine->failed);
@@ -251,6 +274,11 @@ int tls_engine_handshake(struct tls_engine *engine, struct net_error *ret_error)
         engine->failed = true;
         *ret_error =
             (struct net_error){.stage = NET_STAGE_TLS, .cause = NET_SYSTEM, .sys_errno = ENOMEM};
+        return TLS_E_FAILED;
+    }
+    if (r == 0 && !is_proven(engine, ret_error)) {
+        engine->failed = true;
+        tls_resume_failed(engine, NET_STAGE_TLS, NET_TLS_VERIFY);
         return TLS_E_FAILED;
     }
     if (r == 0 && engine->kernel_wish)

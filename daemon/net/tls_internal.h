@@ -18,6 +18,7 @@ struct tls_engine {
     bool verify;
     bool explain;
     bool server;
+    bool anonymous;     /* as server: a client without a certificate is fine */
     bool drained;       /* the last read found nothing complete */
     bool write_blocked; /* a record is half sent */
     bool notified;      /* close_notify is out */

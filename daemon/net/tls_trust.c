@@ -29,6 +29,34 @@ SSL_CTX *trust_context(const struct trust *trust)
 
 /* ---- the snapshot ---- */
 
+/* Without a certificate nobody is verified, so such ciphers are left out whatever the list says. */
+static int set_ciphers(SSL_CTX *context, const char *ciphers, char *error_text, size_t n_error_text)
+{
+    static const char never[] = ":!aNULL:!eNULL";
+
+    if (strcasestr(ciphers, "@SECLEVEL")) { /* it would override the option without a word */
+        snprintf(error_text, n_error_text,
+                 "the cipher list \"%s\" has a @SECLEVEL; leave it out, the option security_level "
+                 "is for that",
+                 ciphers);
+        return -EINVAL;
+    }
+    size_t n = strlen(ciphers) + sizeof(never);
+    char *list = malloc(n);
+    if (!list)
+        return -ENOMEM;
+    snprintf(list, n, "%s%s", ciphers, never);
+    int r = SSL_CTX_set_cipher_list(context, list);
+    free(list);
+    if (r == 1)
+        return 0;
+    snprintf(error_text, n_error_text,
+             "no cipher matches the list \"%s\" (anonymous ones and those that do not encrypt are "
+             "never used)",
+             ciphers);
+    return -EINVAL;
+}
+
 static int set_up_context(struct trust *trust, const struct trust_settings *settings,
                           char *error_text, size_t n_error_text)
 {
@@ -47,7 +75,8 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
                                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
-                                X509_V_FLAG_X509_STRICT | X509_V_FLAG_TRUSTED_FIRST);
+                                X509_V_FLAG_TRUSTED_FIRST |
+                                    (settings->lenient ? 0 : X509_V_FLAG_X509_STRICT));
     SSL_CTX_set_cert_verify_callback(context, tls_verify_chain, trust);
     SSL_CTX_set_alpn_select_cb(context, tls_choose_alpn, NULL);
     SSL_CTX_set_cert_cb(context, tls_on_certificate_asked, NULL);
@@ -55,11 +84,11 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
     if (SSL_CTX_set_min_proto_version(context,
                                       settings->min_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) != 1)
         return -ENOMEM;
-    if (settings->ciphers && *settings->ciphers &&
-        SSL_CTX_set_cipher_list(context, settings->ciphers) != 1) {
-        snprintf(error_text, n_error_text, "no cipher matches the list \"%s\"", settings->ciphers);
-        return -EINVAL;
-    }
+    int r = settings->ciphers && *settings->ciphers
+                ? set_ciphers(context, settings->ciphers, error_text, n_error_text)
+                : 0;
+    if (r)
+        return r;
     return tls_resume_set_up(context, settings->session_cache, settings->session_time_ms);
 }
 

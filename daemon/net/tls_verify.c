@@ -6,6 +6,7 @@
  *   are tried, and then those of the server before those of the store;
  * - policies, where a CA requires them;
  * - the last second of a validity;
+ * - what RFC 5280 takes of a trust anchor: its name and its key, and not how it is made;
  * - pinned keys.
  */
 #include "net/tls_internal.h"
@@ -30,13 +31,29 @@ static struct tls_engine *engine_of(const X509_STORE_CTX *store)
 
 /* A certificate is valid through notAfter, inclusive (RFC 5280 section 4.1.2.5); OpenSSL's ends a
  * second before. */
+static bool is_last_second(const X509_STORE_CTX *store)
+{
+    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+    return X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_HAS_EXPIRED && certificate &&
+           ASN1_TIME_cmp_time_t(X509_get0_notAfter(certificate), time(NULL)) >= 0;
+}
+
+/* How a certificate of the store is made is the business of who has put it there (RFC 5280 section
+ * 6.1: a trust anchor is a name and a key); many private CAs, and some public ones, have no
+ * keyUsage or key identifiers. Whether it may issue, how strong it is and the like stay errors, as
+ * does all of that in certificates that the server has sent. */
+static bool is_form_of_anchor(const X509_STORE_CTX *store)
+{
+    int code = X509_STORE_CTX_get_error(store);
+    return code >= X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER &&
+           code <= X509_V_ERR_EXTENSIONS_REQUIRE_VERSION_3 &&
+           X509_STORE_CTX_get_error_depth(store) >= X509_STORE_CTX_get_num_untrusted(store);
+}
+
 int tls_verify_callback(int ok, X509_STORE_CTX *store)
 {
-    if (ok || X509_STORE_CTX_get_error(store) != X509_V_ERR_CERT_HAS_EXPIRED)
+    if (ok || !(is_last_second(store) || is_form_of_anchor(store)))
         return ok;
-    const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
-    if (!certificate || ASN1_TIME_cmp_time_t(X509_get0_notAfter(certificate), time(NULL)) < 0)
-        return 0;
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
 }

@@ -37,8 +37,11 @@ struct trust_settings {
     bool cacerts_optional; /* a missing cacerts folder is fine */
     bool system_store;     /* the system's certificates too (OpenSSL's default paths) */
     bool min_tls13;        /* TLS 1.3 only; else 1.2 and newer */
-    const char *ciphers;   /* OpenSSL cipher list for TLS 1.2; NULL or "": the library's */
+    const char *ciphers;   /* OpenSSL cipher list for TLS 1.2, without @SECLEVEL; NULL or "": the
+                              library's. Anonymous ones are never taken */
     int security_level;    /* SSL_CTX_set_security_level(3) */
+    bool lenient; /* certificates that are sent need not be made as RFC 5280 says: key identifiers,
+                     keyUsage of CAs, what is critical. Those of the store need not anyway */
     enum trust_crl_check crl_check;
     const char *const *crls; /* PEM files with revocation lists, or folders of such files; each must
                                 be usable; n_crls 0: nothing is checked */

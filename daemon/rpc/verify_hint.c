@@ -32,12 +32,46 @@ static const char *list_hint(const struct net_error *error)
     }
 }
 
+/* What is missing in how a certificate is made, or NULL. These are errors only in certificates that
+ * were sent, and only with strict = yes. */
+static const char *form_hint(const struct net_error *error)
+{
+#define WAY_OUT                                                                                    \
+    "; if it cannot be replaced, let the trust profile accept certificates that are not made as "  \
+    "RFC 5280 says (strict = no)"
+    switch (error->verify_code) {
+    case 85: /* MISSING_AUTHORITY_KEY_IDENTIFIER */
+        return "it has no authorityKeyIdentifier" WAY_OUT;
+    case 86: /* MISSING_SUBJECT_KEY_IDENTIFIER */
+        return "it has no subjectKeyIdentifier" WAY_OUT;
+    case 87: /* EMPTY_SUBJECT_ALT_NAME */
+        return "its list of names (subjectAltName) is empty" WAY_OUT;
+    case 88: /* EMPTY_SUBJECT_SAN_NOT_CRITICAL */
+        return "its subject is empty, and its names (subjectAltName) are not critical" WAY_OUT;
+    case 89: /* CA_BCONS_NOT_CRITICAL */
+        return "its basicConstraints are not critical" WAY_OUT;
+    case 90: /* AUTHORITY_KEY_IDENTIFIER_CRITICAL */
+        return "its authorityKeyIdentifier is critical, and must not be" WAY_OUT;
+    case 91: /* SUBJECT_KEY_IDENTIFIER_CRITICAL */
+        return "its subjectKeyIdentifier is critical, and must not be" WAY_OUT;
+    case 92: /* CA_CERT_MISSING_KEY_USAGE */
+        return "it is a CA's and has no keyUsage" WAY_OUT;
+    case 93: /* EXTENSIONS_REQUIRE_VERSION_3 */
+        return "it has extensions, and not version 3" WAY_OUT;
+    default:
+        return NULL;
+    }
+#undef WAY_OUT
+}
+
 /* What to do about a verification that failed. */
 static const char *server_hint(const struct net_error *error)
 {
     bool server = error->verify_depth == 0;
 
     switch (error->verify_code) {
+    case 1: /* UNSPECIFIED */
+        return "nobody knows who has answered; the server must show a certificate";
     case 23: /* CERT_REVOKED */
         return server ? "its issuer has revoked it; the server needs a new certificate"
                       : "a CA's certificate was revoked; the server needs one of another CA";
@@ -76,9 +110,11 @@ static const char *server_hint(const struct net_error *error)
     default:
         break;
     }
-    const char *list = list_hint(error);
-    if (list)
-        return list;
+    const char *other = list_hint(error);
+    if (!other)
+        other = form_hint(error);
+    if (other)
+        return other;
     return server ? "the server's certificate must be replaced"
                   : "the CA's certificate must be replaced";
 }
@@ -103,8 +139,10 @@ static const char *client_hint(const struct net_error *error)
     default:
         break;
     }
-    const char *list = list_hint(error);
-    return list ? list : "the client needs another certificate";
+    const char *other = list_hint(error);
+    if (!other)
+        other = form_hint(error);
+    return other ? other : "the client needs another certificate";
 }
 
 const char *verify_hint(const struct net_error *error)

@@ -70,7 +70,7 @@ TEST(named, profiles)
     CHECK_INT(
         parse("[tls \"partner\"]\ntrust = folder\ncacerts = /x\nmin_version = 1.3\n"
               "ciphers = A:B\nsecurity_level = 3\nalpn = h2, http/1.1\ncrl=/a /b\n"
-              "crl_check = chain\nktls = yes\n"
+              "crl_check = chain\nktls = yes\nstrict = no\n"
               "pins = sha256:1dd4b98cc93ba211c3c88fbe1439965bb5976641893842266462aa08de914af4\n"
               "[tls]\nmin_version = 1.2\n[ tls\t\"B.b_-9\" ]\ntrust = both\n"),
         0);
@@ -87,6 +87,7 @@ TEST(named, profiles)
     CHECK_INT(profile->crl_check, CONFIG_CRL_CHAIN);
     CHECK_INT(profile->pins.n, 1);
     CHECK(profile->ktls && !config->tls_ktls && !config_tls_profile(config, "B.b_-9")->ktls);
+    CHECK(!profile->strict && config->tls_strict && config_tls_profile(config, "B.b_-9")->strict);
     CHECK_INT(config->tls_min_version, CONFIG_TLS_1_2);
     CHECK(config_tls_profile_at(config, 0) == profile); /* in their order */
     CHECK_STRING(config_tls_profile_at(config, 1)->name, "B.b_-9");

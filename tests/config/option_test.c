@@ -364,7 +364,7 @@ TEST(option, what_inherits_is_like_what_it_inherits_from)
         CHECK((option->words == NULL) == (from->words == NULL));
         CHECK(!option->words || strcmp(option->words, from->words) == 0);
     }
-    CHECK_INT(n, 8);
+    CHECK_INT(n, 9);
 }
 
 TEST(option, lists_keep_to_their_number)

@@ -419,12 +419,13 @@ users = 4242
 
     def test_verdicts(self):
         for code, words in ((50, "pinned"), (23, "revoked"), (3, "revocation list"), (12, "out of date"), (25, "path length"),
-                            (47, "name constraints"), (34, "critical extension"), (999, "not accepted: some words")):
+                            (47, "name constraints"), (34, "critical extension"), (85, "authorityKeyIdentifier"), (92, "no keyUsage"), (999, "not accepted: some words")):
             finding = self.told(TLS, {"code": -33010, "message": "no", "data": {
                 "symbol": "TLS_VERIFY", "stage": "tls", "tls": {"verify_code": code, "verify_text": "some words", "depth": 1,
                                                                "subject": "CN=a CA", "issuer": "CN=above"}}})
             self.assertRegex(finding["what"], f"^the CA certificate CN=a CA .*{words}.* \\(verify code {code}, some words\\)$")
             self.assertGreater(len(finding["remedy"]), 10)
+            self.assertEqual("strict = no" in finding["remedy"], 85 <= code <= 93)
 
     def test_what_is_not_known_and_does_not_fit(self):
         finding = self.told(ERROR, {"code": -99999, "message": "ü" * 2000 + "\x1b[2J", "data": {

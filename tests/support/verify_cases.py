@@ -12,7 +12,8 @@ from x509 import (alternative, authority_key, basic, constraints, days, now, oid
 
 # name: further configuration of its daemon ("section.key": value); {folder} in a value is the folder of its certificates,
 # {lists} that of its other files
-TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}, "lists": {"tls.crl": "{lists}"}, "pins": {}}
+TRUSTS = {"roots": {}, "no roots": {}, "level 1": {"tls.security_level": "1"}, "lists": {"tls.crl": "{lists}"}, "pins": {},
+          "lenient": {"tls.strict": "no"}}
 
 # ask: what is asked for: server_name of a connection to 127.0.0.1, or the hostname itself
 # expected: 0; more: the verify code of -33010, and the depth if it is a pair; less: the code of another error
@@ -44,7 +45,7 @@ class World:
         self.files = {name: {} for name in TRUSTS}  # {path below {lists}: text, bytes; None: a folder}
         self.group = ""
 
-    def trust(self, *certificates, into=("roots", "level 1")):
+    def trust(self, *certificates, into=("roots", "level 1", "lenient")):
         """Certificates, or PEM text."""
         for name in into:
             self.trusted[name] += [one if isinstance(one, str) else one.pem for one in certificates]
@@ -245,6 +246,34 @@ def authorities(world):
     at_root("root: basicConstraints says no CA", (NOT_A_CA, 1), {"basic": basic(False)})
     at_root("root: keyUsage without keyCertSign", (NOT_A_CA, 1), {"usage": usage("cRLSign")})
     at_root("root: an unknown critical extension", (CRITICAL, 1), {"extra": raw("1.2.3.4.5", b"\x05\0", True)})
+    # of a trust anchor only its name and its key count (RFC 5280 section 6.1), not how its certificate is made: these are
+    # errors in certificates that were sent only (above)
+    at_root("root: basicConstraints not critical", OK, {"basic": basic(True, critical=False)})
+    at_root("root: without keyUsage", OK, {"usage": None})
+    at_root("root: without its key identifier", OK, {"skid": None})
+    at_root("root: nothing but basicConstraints", OK, {"usage": None, "skid": None, "basic": basic(True, critical=False)})
+    at_root("root: version 1", (NOT_A_CA, 1), version=1)
+    bare = world.trust(maker.authority("CA without keyUsage, in the store", root, extensions={"usage": None, "skid": None}))
+    case("intermediate in the store: without keyUsage", maker.server(bare, names), [], host, OK)
+    case("intermediate in the store and sent", maker.server(bare, names), [bare], host, OK)
+    bare_root = world.trust(maker.authority("CA root without keyUsage, sent too", extensions={"usage": None}))
+    case("root without keyUsage, sent too", maker.server(bare_root, names), [bare_root], host, OK)
+    sloppy = maker.authority("CA below it, without keyUsage", bare_root, extensions={"usage": None})
+    case("a CA below it without keyUsage is sent", maker.server(sloppy, names), [sloppy], host, (92, 1))
+    # strict = no: certificates that were sent, too; all else stays as it is
+    world.profiles["roots"]["lenient"] = {"strict": "no"}
+    world.profiles["roots"]["strict"] = {"strict": "yes"}
+    world.profiles["lenient"]["strict"] = {"strict": "yes"}
+    plain = maker.server(root, names, extensions={"skid": None, "akid": None})
+    ca = maker.authority("CA without keyUsage, lenient", root, extensions={"usage": None})
+    for trust, profile, good in (("roots", None, False), ("roots", "lenient", True), ("roots", "strict", False),
+                                 ("lenient", None, True), ("lenient", "strict", False)):
+        what = f"{trust}, {profile}: "
+        case(what + "server without key identifiers", plain, [], host, OK if good else (85, 0), trust=trust, profile=profile)
+        case(what + "CA without keyUsage", maker.server(ca, names), [ca], host, OK if good else (92, 1), trust=trust,
+             profile=profile)
+        case(what + "issued by a server", maker.server(no_ca, names), [no_ca], host, (NOT_A_CA, 1), trust=trust,
+             profile=profile)
     at_root("root: path length 0", OK, path_length=0)
     short = world.trust(maker.authority("CA root of path length 0", path_length=0))
     below = maker.authority("CA below path length 0", short)
@@ -422,6 +451,7 @@ def strength(world):
         case(f"intermediate: {kind}", maker.server(ca, names), [ca], host, expected)
     explicit = maker.authority("strength explicit curve", root, key="P-256-explicit")
     case("intermediate: a curve by its parameters", maker.server(explicit, names), [explicit], host, (EXPLICIT_CURVE, 1))
+    case("strict = no: SHA-1", maker.server(rsa, names, digest="sha1"), [], host, (WEAK_DIGEST, 0), trust="lenient")
     case("level 1: SHA-1", maker.server(rsa, names, digest="sha1"), [], host, (WEAK_DIGEST, 0), trust="level 1")
     case("level 1: RSA 1024", maker.server(root, names, key="rsa1024"), [], host, OK, trust="level 1")
 
