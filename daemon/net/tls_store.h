@@ -19,7 +19,8 @@ struct tls_store {
     enum net_trust state;
     char text[512];
     size_t n_crls;
-    int64_t crls_until; /* when the first list is out of date, seconds since the epoch; INT64_MAX */
+    /* when the newest list of some issuer is out of date, seconds since the epoch; INT64_MAX */
+    int64_t crls_until;
 };
 
 void tls_store_init(struct tls_store *store, X509_STORE *x509);
