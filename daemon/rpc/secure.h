@@ -13,6 +13,9 @@ void secure_count(const struct tls_facts *tls, bool server);
 
 /* Without TLS a profile or an identity would be passed over: whoever names one expects more. */
 NODISCARD bool secure_unnamed(struct request *request, bool has_profile, bool has_identity);
+/* The trust of a profile, of the configuration that is in force now; borrowed. NULL: *ret_fault. */
+NODISCARD struct trust *secure_trust(const struct request *request, bool given, const char *profile,
+                                     struct fault *ret_fault);
 /* A member `profile` as dial->trust. */
 NODISCARD bool secure_profile(struct request *request, bool given, const char *profile,
                               struct dial *dial);
