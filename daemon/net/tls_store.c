@@ -140,7 +140,6 @@ static const char *why_unfit(const X509_CRL *crl)
 
 static int add_crl(struct tls_store *store, X509_CRL *crl, const char *path, size_t number)
 {
-    struct tm until;
     const char *unfit = why_unfit(crl);
 
     if (lacked_memory())
@@ -152,9 +151,6 @@ static int add_crl(struct tls_store *store, X509_CRL *crl, const char *path, siz
                         path, number, unfit);
         return 0;
     }
-    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
-    if (next && ASN1_TIME_to_tm(next, &until) == 1 && timegm(&until) < store->crls_until)
-        store->crls_until = timegm(&until);
     if (X509_STORE_add_crl(store->x509, crl) != 1)
         return -ENOMEM;
     store->n_crls++;
@@ -316,7 +312,7 @@ static int read_crls(struct tls_store *store, const char *path)
         int r = read_file(store, AT_FDCWD, path, path, "revocation list", take_crls, &n);
         if (r == 0 && n == 0)
             tls_store_spoil(store, NET_TRUST_OPEN, "%s is no revocation list", path);
-        return r;
+        return r ? r : tls_store_find_until(store);
     }
     int r = read_folder(store, folder, path, "revocation list", take_crls, &n);
     closedir(folder);
@@ -325,7 +321,7 @@ static int read_crls(struct tls_store *store, const char *path)
                         "the folder %s holds no revocation list; put one into it, or do not name "
                         "it as crl",
                         path);
-    return r;
+    return r ? r : tls_store_find_until(store);
 }
 
 /* ---- lists that are shared ---- */
@@ -403,11 +399,9 @@ int tls_store_crls(struct tls_store *store, const char *path, struct trust_share
                                X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i))) != 1)
             return -ENOMEM;
     store->n_crls += each->store.n_crls;
-    if (each->store.crls_until < store->crls_until)
-        store->crls_until = each->store.crls_until;
     if (each->store.state != NET_TRUST_OK)
         tls_store_spoil(store, each->store.state, "%s", each->store.text);
-    return 0;
+    return tls_store_find_until(store);
 }
 
 /* ---- the system's store ---- */

@@ -28,7 +28,8 @@ struct tls_store {
     enum net_trust state;
     char text[512];
     size_t n_crls;
-    int64_t crls_until; /* when the first list is out of date, seconds since the epoch; INT64_MAX */
+    /* when the newest list of some issuer is out of date, seconds since the epoch; INT64_MAX */
+    int64_t crls_until;
 };
 
 void tls_store_init(struct tls_store *store, X509_STORE *x509);
@@ -52,3 +53,5 @@ NODISCARD bool tls_store_system(struct tls_store *store);
 struct trust_shared;
 NODISCARD int tls_store_crls(struct tls_store *store, const char *path,
                              struct trust_shared *shared);
+/* store->crls_until, of the lists that are in it now; part of tls_store_crls(). */
+NODISCARD int tls_store_find_until(struct tls_store *store);

@@ -75,7 +75,8 @@ bool trust_uses_system(const struct trust *trust);
 size_t trust_folder_certificates(const struct trust *trust);
 /* How many revocation lists are heeded. */
 size_t trust_crls(const struct trust *trust);
-/* When the first of them is out of date, seconds since the epoch; INT64_MAX: never. */
+/* When the first of them that has no newer one of its issuer beside it is out of date, seconds
+ * since the epoch; INT64_MAX: never. */
 int64_t trust_crls_until(const struct trust *trust);
 /* Has what was loaded anew lost something by an accident, that old (NULL: there is none) had: a
  * file that is damaged, the system's certificates, lists that were up to date? text says what. */

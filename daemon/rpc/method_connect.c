@@ -378,6 +378,22 @@ static void start_dial(struct request *request)
     job_dial(job);
 }
 
+/* A look-up takes its time: whom is trusted may have changed meanwhile, and what was reloaded holds
+ * for every connection made afterwards. Returns true, or false with *ret_fault. */
+static bool renew_trust(const struct request *request, struct dial *dial, struct fault *ret_fault)
+{
+    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
+
+    if (!params->secure)
+        return true;
+    struct trust *trust = secure_trust(request, params->has_profile, params->profile, ret_fault);
+    if (!trust)
+        return false;
+    trust_unref(dial->trust);
+    dial->trust = trust_ref(trust);
+    return true;
+}
+
 static void on_lookup(struct request *request, struct lookup *lookup)
 {
     struct dial *dial = request->op.job->dial;
@@ -397,7 +413,8 @@ static void on_lookup(struct request *request, struct lookup *lookup)
     lookup->addresses = NULL;
     lookup_free(lookup);
     /* the port of a service is known only now */
-    if (!read_identity(request, address_port(&dial->addresses[0]), dial, &fault))
+    if (!renew_trust(request, dial, &fault) ||
+        !read_identity(request, address_port(&dial->addresses[0]), dial, &fault))
         fail_connect(request, &fault);
     else
         start_dial(request);

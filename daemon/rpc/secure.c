@@ -30,15 +30,28 @@ bool secure_unnamed(struct request *request, const struct secure_member *members
     return true;
 }
 
-bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
+struct trust *secure_trust(const struct request *request, bool given, const char *profile,
+                           struct fault *ret_fault)
 {
     const struct credentials *credentials = &request->client->io->snapshot->credentials;
     struct trust *trust = credentials_trust(credentials, given ? profile : "default");
 
     if (!trust)
-        return fail_param(request, "profile",
-                          "the name of a section [tls \"name\"] of the broker's configuration, or "
-                          "default");
+        fault_param(ret_fault, request_name(request), "profile",
+                    "the name of a section [tls \"name\"] of the broker's configuration, or "
+                    "default");
+    return trust;
+}
+
+bool secure_profile(struct request *request, bool given, const char *profile, struct dial *dial)
+{
+    struct fault fault;
+    struct trust *trust = secure_trust(request, given, profile, &fault);
+
+    if (!trust) {
+        request_fail(request, &fault);
+        return false;
+    }
     dial->trust = trust_ref(trust);
     return true;
 }

@@ -18,6 +18,9 @@ struct secure_member {
 };
 NODISCARD bool secure_unnamed(struct request *request, const struct secure_member *members,
                               size_t n);
+/* The trust of a profile, of the configuration that is in force now; borrowed. NULL: *ret_fault. */
+NODISCARD struct trust *secure_trust(const struct request *request, bool given, const char *profile,
+                                     struct fault *ret_fault);
 /* A member `profile` as dial->trust. */
 NODISCARD bool secure_profile(struct request *request, bool given, const char *profile,
                               struct dial *dial);

@@ -430,6 +430,13 @@ class Reload(OwnDaemonTestCase, ProfileCase):
         self.start(section("tls", system_store="no", cacerts=PLAIN_FOLDER, crl=path))
         self.assertRegex(self.daemon.log(), "warning .*revocation list.*out of date")
 
+    def test_an_old_list_beside_a_newer_one_is_not(self):
+        lists = MAKER.crl(PLAIN, valid=(-30, -1)).pem + MAKER.crl(PLAIN, valid=(-1, 30)).pem
+        self.start(section("tls", system_store="no", cacerts=PLAIN_FOLDER, crl=self.write("crl.pem", lists)))
+        self.assertNotIn("out of date", self.daemon.log())
+        with Server(tls=context(OF_PLAIN)) as server:
+            self.assertEqual([self.connect(server)["verified"] for _ in range(2)], [True, True])
+
     def test_pins(self):
         def config(*certificates):
             pins = " ".join("sha256:" + one.key.pin.hex() for one in certificates)

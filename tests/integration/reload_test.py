@@ -70,6 +70,31 @@ class Reload(unittest.TestCase):
             client.call("TCPSend", [number, "still\n"])
             self.assertEqual(client.call("TCPReceive", socket=number, until="\n")["data"], "still\n")
 
+    def test_a_look_up_that_is_under_way(self):
+        """It is dialled by what is in force when the address is there, not when the request came."""
+        self.trust(True)
+        daemon = self.start(resolver=True)
+        with servers.Server(tls=servers.tls13()) as server, daemon.client() as client:
+            waiting = [client.send("TCPConnect", {"hostname": "wait-reload.test", "port": server.port, "secure": True,
+                                                  "server_name": "localhost", "timeout_ms": 20000, **more})
+                       for more in ({}, {"profile": "gone"})]
+            self.assertEqual(client.answer(waiting.pop())["error"]["code"], -32602)  # not there from the beginning
+            self.configure(daemon, self.text() + '[tls "gone"]\n')
+            client.call("Broker.Reload")
+            waiting.append(client.send("TCPConnect", {"hostname": "wait-reload.test", "port": server.port, "secure": True,
+                                                      "server_name": "localhost", "timeout_ms": 20000, "profile": "gone"}))
+            self.trust(False)
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-subj", "/CN=another", "-keyout", os.path.join(self.folder, "key"),
+                            "-out", os.path.join(self.cacerts, "another.pem")], check=True, capture_output=True)
+            self.configure(daemon, self.text())
+            client.call("Broker.Reload")
+            with open(daemon.release_path, "w", encoding="ascii"):
+                pass
+            answers = [client.answer(each) for each in waiting]
+            self.assertEqual([each.get("error", {}).get("code") for each in answers], [-33010, -32602], answers)
+            self.assertEqual(answers[1]["error"]["data"]["param"], "profile")
+
     def test_bad_configuration_changes_nothing(self):
         daemon = self.start()
         with daemon.client() as client:

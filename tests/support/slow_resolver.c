@@ -5,6 +5,7 @@
  *
  *   hang-*            blocks until the file $SLOW_RESOLVER_RELEASE exists, at most 60 s; then EAI_AGAIN (services, too).
  *                     If that is a FIFO: until somebody opens it for writing, without a wake-up meanwhile
+ *   wait-*            blocks like hang-*, then 127.0.0.1
  *   slow-*            blocks 300 ms, then 127.0.0.1
  *   fail-again.*      EAI_AGAIN
  *   fail-hard.*       EAI_FAIL
@@ -155,10 +156,12 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict name
             return EAI_NODATA;
         if (begins(name, "missing."))
             return EAI_NONAME;
-        bool slow = begins(name, "slow-");
+        bool slow = begins(name, "slow-"), waits = begins(name, "wait-");
         if (slow)
             pause_ms(300);
-        if (slow || ends(name, ".tls.test"))
+        if (waits)
+            hang();
+        if (slow || waits || ends(name, ".tls.test"))
             return literals((const char *const[]){"127.0.0.1", NULL}, service, hints, ret);
         for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
             if (strcasecmp(name, known[i].name) == 0)

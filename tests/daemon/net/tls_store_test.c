@@ -62,6 +62,12 @@ static void begin_anew(struct files *files)
     tls_store_init(&files->store, X509_STORE_new());
 }
 
+static void check_left(const struct tls_store *store, int64_t hours)
+{
+    int64_t left = store->crls_until - (int64_t)time(NULL);
+    CHECK(left > hours * 3600 - 60 && left <= hours * 3600);
+}
+
 TEST(tls_store, the_first_trouble_is_told)
 {
     struct tls_store store;
@@ -80,13 +86,12 @@ TEST(tls_store, lists_of_a_file_and_of_a_folder)
     set_up(&files);
     write_list(files.path, &files.ca, 48, false);
     write_list(files.path, &files.ca, 24, false);
-    write_list(files.path, &files.ca, 0, false);
+    write_list(files.path, &files.ca, -24, false);
     CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
     CHECK_INT(files.store.state, NET_TRUST_OK);
     CHECK_INT(files.store.n_crls, 3);
     CHECK_INT(tls_store_count(&files.store), 3);
-    int64_t left = files.store.crls_until - (int64_t)time(NULL);
-    CHECK(left > 24 * 3600 - 60 && left <= 24 * 3600);
+    check_left(&files.store, 48);
     begin_anew(&files);
     CHECK_INT(tls_store_crls(&files.store, files.folder, NULL), 0);
     CHECK_INT(files.store.state, NET_TRUST_OK);
@@ -123,6 +128,31 @@ TEST(tls_store, lists_that_are_shared)
     CHECK(X509_OBJECT_get0_X509_CRL(one) == X509_OBJECT_get0_X509_CRL(same));
     X509_STORE_free(other.x509);
     X509_STORE_free(third.x509);
+    tear_down(&files);
+}
+
+/* an issuer is without a list when its newest one is out of date; the first issuer counts */
+TEST(tls_store, an_old_list_beside_a_newer_one)
+{
+    struct files files;
+    struct fixture_ca other;
+    set_up(&files);
+    fixture_ca_init(&other, "other CA");
+    write_list(files.path, &files.ca, -24, false);
+    write_list(files.path, &other, 12, false);
+    write_list(files.path, &files.ca, 48, false);
+    write_list(files.path, &other, -48, false);
+    CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
+    check_left(&files.store, 12);
+    write_list(files.path, &other, 72, false);
+    begin_anew(&files);
+    CHECK_INT(tls_store_crls(&files.store, files.path, NULL), 0);
+    check_left(&files.store, 48);
+    write_list(files.path, &files.ca, 0, false); /* for ever */
+    begin_anew(&files);
+    CHECK_INT(tls_store_crls(&files.store, files.folder, NULL), 0);
+    check_left(&files.store, 72);
+    fixture_ca_deinit(&other);
     tear_down(&files);
 }
 
