@@ -420,6 +420,9 @@ static int run(struct cli *cli)
             .name = params.has_server_name ? params.server_name : params.hostname,
             .tls = params.secure,
             .verify = params.verify,
+            .profile = params.profile,
+            .family = params.has_family && params.family != 0,
+            .offers_alpn = params.has_alpn,
             .min_tls13 = params.has_min_tls && params.min_tls == 1,
             .now = time(NULL),
         };

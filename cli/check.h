@@ -24,8 +24,9 @@ struct check_finding {
 
 struct check {
     const char *host, *port;
-    const char *name; /* to be verified */
-    bool tls, verify, min_tls13;
+    const char *name;    /* to be verified */
+    const char *profile; /* NULL: none named */
+    bool tls, verify, min_tls13, family, offers_alpn;
     time_t now;
     int status; /* the exit status */
     /* at least one of both; both: it was connected, and what came then was an error */
@@ -54,6 +55,9 @@ __attribute__((format(printf, 2, 3))) void check_what(struct check_finding *find
                                                       const char *format, ...);
 __attribute__((format(printf, 2, 3))) void check_remedy(struct check_finding *finding,
                                                         const char *format, ...);
+
+/* "the broker's cacerts folder", or the one of the profile that was named. */
+void check_folder(const struct check *check, char *text, size_t n_text);
 
 /* For people, on standard output. */
 void check_print(const struct check *check);

@@ -107,6 +107,32 @@ static bool mentions(const struct check *check, const char *const *words)
     return false;
 }
 
+/* The broker knows that a certificate of ours was asked for, and says so; an alert that is about
+ * certificates says more. */
+static bool advise_identity(struct check *check)
+{
+    static const char *const none[] = {"asks for a client certificate", NULL};
+    static const char *const other[] = {"accept the certificate of the identity", NULL};
+    const char *alert = check->failure && check->failure->has_alert ? check->failure->alert : NULL;
+    bool has_none = mentions(check, none);
+
+    if ((alert && !strstr(alert, "handshake failure")) || !(has_none || mentions(check, other)))
+        return false;
+    struct check_finding *finding = check_add(check, true);
+    if (has_none) {
+        check_what(finding,
+                   "the server asks for a client certificate, and has broken TLS off%s%s%s",
+                   alert ? " (its alert: " : "", alert ? alert : "", alert ? ")" : "");
+        check_remedy(finding, "name an identity of the broker with --identity (identity of "
+                              "TCPConnect)");
+    } else {
+        check_what(finding, "the server does not seem to accept the certificate of the identity");
+        check_remedy(finding, "which CAs does it accept client certificates of? Its log should "
+                              "tell; another --identity may be the right one");
+    }
+    return true;
+}
+
 static void advise_handshake(struct check *check)
 {
     static const char *const plain[] = {"wrong version number",   "http request",
@@ -115,6 +141,8 @@ static void advise_handshake(struct check *check)
     static const char *const versions[] = {"unsupported protocol", "no protocols available", NULL};
     static const char *const closed[] = {"closed the connection", "unexpected eof", NULL};
 
+    if (advise_identity(check))
+        return;
     if (check->failure && check->failure->has_alert) {
         advise_alert(check, check->failure->alert);
         return;
@@ -154,7 +182,7 @@ static const struct {
 } causes[] = {
     {"HOST_NOT_FOUND", NULL, "there is no host of that name",
      "check the spelling. A name that was added just now may be remembered as missing for a "
-     "while, by name servers and for a second by the broker"},
+     "while, by name servers and for two seconds by the broker (connect.negative_cache_time)"},
     {"TRY_AGAIN", NULL, "no name server has answered",
      "try again; are the name servers of /etc/resolv.conf reachable from this host?"},
     {"NO_RECOVERY", NULL, "the resolver of this host failed",
@@ -196,10 +224,41 @@ static const struct {
     {"CA_OPEN", NULL, "a file in the broker's folder of CA certificates cannot be opened", NULL},
 };
 
+/* What the table cannot know. Returns false: that has it. */
+static bool advise_special(const struct check *check, struct check_finding *finding)
+{
+    const char *symbol = check->error->has_data ? check->error->data.symbol : "";
+    const char *message = check->error->message;
+    char folder[160];
+
+    if (strncmp(symbol, "CA_", 3) == 0 && strstr(message, "revocation list")) {
+        check_what(finding, "%s", message);
+        check_remedy(finding, "when that is mended run: tcpbroker reload");
+        return true;
+    }
+    if (check->profile && strcmp(symbol, "CA_EMPTY") == 0) {
+        check_folder(check, folder, sizeof(folder));
+        check_what(finding, "the trust profile %s has no CA certificate to verify with",
+                   check->profile);
+        check_remedy(finding, "put one into %s, then run: tcpbroker reload", folder);
+        return true;
+    }
+    if (check->family && strcmp(symbol, "HOST_NOT_FOUND") == 0) {
+        check_what(finding, "there is no host of that name, or it has no address of the wanted "
+                            "family");
+        check_remedy(finding, "check the spelling, and ask without --family");
+        return true;
+    }
+    return false;
+}
+
 static void advise_cause(struct check *check)
 {
     const struct proto_error_data *data = &check->error->data;
     struct check_finding *finding = check_add(check, true);
+
+    if (advise_special(check, finding))
+        return;
 
     for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
         if (!check->error->has_data || strcmp(causes[i].symbol, data->symbol) != 0 ||
@@ -238,6 +297,13 @@ static void warn_of_addresses(struct check *check)
     }
 }
 
+static void warn_of_alpn(struct check *check)
+{
+    struct check_finding *finding = check_add(check, false);
+    check_what(finding, "the server has chosen none of the protocols that were offered (ALPN)");
+    check_remedy(finding, "it may not know ALPN; clients that rely on one of them may fail");
+}
+
 void check_advise(struct check *check)
 {
     const struct proto_tls_failure *failure = check->failure;
@@ -259,6 +325,8 @@ void check_advise(struct check *check)
             check_verify(check, false);
     }
     check_expiry(check);
+    if (connected && check->tls && check->offers_alpn && !check->alpn)
+        warn_of_alpn(check);
     if (connected)
         warn_of_addresses(check);
 }

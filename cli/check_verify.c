@@ -37,40 +37,54 @@ static bool sends_a_chain(const struct check *check)
     return above && above->sent;
 }
 
+void check_folder(const struct check *check, char *text, size_t n_text)
+{
+    if (check->profile)
+        snprintf(text, n_text, "the cacerts folder of the trust profile %s", check->profile);
+    else
+        snprintf(text, n_text, "the broker's cacerts folder");
+}
+
 static void advise_issuer(const struct check *check, const struct culprit *culprit,
                           struct check_finding *finding)
 {
+    char folder[160];
+
+    check_folder(check, folder, sizeof(folder));
     check_what(finding, "the issuer of %s is not known here: %s", culprit->who, culprit->issuer);
     if (!culprit->server || sends_a_chain(check))
         check_remedy(
             finding,
             "if it can be trusted, get the certificate of %s from who runs that CA, put it into "
-            "the broker's cacerts folder and run: tcpbroker reload. If it is there, it is no "
+            "%s and run: tcpbroker reload. If it is there, it is no "
             "root: the server must also send what links it to its root",
-            culprit->issuer);
+            culprit->issuer, folder);
     else
         check_remedy(
             finding,
             "the server sends nothing but its own certificate. If %s is a root CA that can be "
-            "trusted, put its certificate into the broker's cacerts folder and run: tcpbroker "
+            "trusted, put its certificate into %s and run: tcpbroker "
             "reload. If it is an intermediate CA, tell who runs the server to configure the "
             "whole chain (\"full chain\")",
-            culprit->issuer);
+            culprit->issuer, folder);
 }
 
-static void advise_self_signed(const struct culprit *culprit, struct check_finding *finding)
+static void advise_self_signed(const struct check *check, const struct culprit *culprit,
+                               struct check_finding *finding)
 {
+    char folder[160];
     const char *sha256 = culprit->certificate ? culprit->certificate->sha256 : "";
 
+    check_folder(check, folder, sizeof(folder));
     if (culprit->server)
         check_what(finding, "the server's certificate is self-signed: nobody vouches for it");
     else
         check_what(finding, "the root CA that the server has sent is not known here: %s",
                    culprit->subject);
     check_remedy(finding,
-                 "ask who runs the %s for its SHA-256; if that is %s, put the certificate into the "
-                 "broker's cacerts folder and run: tcpbroker reload",
-                 culprit->server ? "server" : "CA", sha256);
+                 "ask who runs the %s for its SHA-256; if that is %s, put the certificate into %s "
+                 "and run: tcpbroker reload",
+                 culprit->server ? "server" : "CA", sha256, folder);
 }
 
 static void advise_dates(const struct check *check, const struct culprit *culprit,
@@ -217,7 +231,7 @@ void check_verify(struct check *check, bool is_error)
         break;
     case 18: /* DEPTH_ZERO_SELF_SIGNED_CERT */
     case 19: /* SELF_SIGNED_CERT_IN_CHAIN */
-        advise_self_signed(&culprit, finding);
+        advise_self_signed(check, &culprit, finding);
         break;
     case 9:  /* CERT_NOT_YET_VALID */
     case 10: /* CERT_HAS_EXPIRED */

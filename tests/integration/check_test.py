@@ -427,6 +427,33 @@ users = 4242
             self.assertGreater(len(finding["remedy"]), 10)
             self.assertEqual("strict = no" in finding["remedy"], 85 <= code <= 93)
 
+    def test_whose_files_cannot_be_used(self):
+        for symbol, code in (("CA_EMPTY", -1027), ("CA_OPEN", -1029)):
+            message = "TCPConnect: nothing can be verified: the folder /x holds no revocation list"
+            finding = self.told(TLS, {"code": code, "message": message, "data": {"symbol": symbol, "stage": "tls"}})
+            self.assertEqual(finding["what"], message)
+            self.assertNotIn("CA certificate", finding["remedy"])
+
+    def test_a_client_certificate_that_was_asked_for(self):
+        for tls in ({}, {"alert": "sslv3 alert handshake failure"}):
+            finding = self.told(TLS, {"code": -1031, "message": "no", "data": {"symbol": "TLS_HANDSHAKE", "stage": "tls", "tls": {
+                **tls, "library": "the peer closed the connection; the server asks for a client certificate: name one"}}})
+            self.assertIn("asks for a client certificate", finding["what"])
+            self.assertIn("--identity", finding["remedy"])
+
+    def test_of_a_profile_and_a_family(self):
+        def connect(params):
+            if params.get("profile"):
+                raise Failure(-1027, "CA_EMPTY", "tls", "no CA")
+            raise Failure(-11001, "HOST_NOT_FOUND", "resolve", "no host")
+        with FakeBroker(TCPConnect=connect) as broker:
+            for words, told in ((("--tls", "--profile", "p"), "trust profile p"), (("--family", "ipv6"), "of the wanted family")):
+                self.assertIn(told, run(broker.path, *words, "h", "1").stdout.decode())
+
+    def test_nothing_agreed_by_alpn(self):
+        with servers.Server(tls=servers.tls13()) as server:
+            self.assertIn("ALPN", self.json(OK, "--tls", "--alpn", "h2", "localhost", server.port)["findings"][0]["what"])
+
     def test_what_is_not_known_and_does_not_fit(self):
         finding = self.told(ERROR, {"code": -99999, "message": "ü" * 2000 + "\x1b[2J", "data": {
             "symbol": "NEW", "stage": "broker", "tls": {}}})
