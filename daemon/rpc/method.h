@@ -39,9 +39,6 @@ void method_broker_errors(struct request *request);
 void method_broker_reload(struct request *request);
 void method_rpc_discover(struct request *request);
 
-/* struct tls_facts in the shape of the result; strings are borrowed. */
-struct proto_tls_facts method_tls_facts(const struct tls_facts *facts);
-
 /* The word of a member `family` as AF_UNSPEC, AF_INET, AF_INET6. */
 int method_family(int64_t word);
 /* Make the request's job and send a look-up out, with the deadline that the request names (given),

@@ -44,7 +44,7 @@ static void answer_accept(struct request *request, const struct socket *socket)
         .has_tls = tls != NULL,
     };
     if (tls)
-        result.tls = method_tls_facts(tls);
+        result.tls = secure_facts(tls);
     log_open(socket);
     request_answer(request, &result);
 }

@@ -150,25 +150,6 @@ static bool prepare(struct request *request, const struct target *target, struct
 /* ---- the way back
  * --------------------------------------------------------------------------------------------- */
 
-struct proto_tls_facts method_tls_facts(const struct tls_facts *facts)
-{
-    return (struct proto_tls_facts){
-        .version = facts->version,
-        .cipher = facts->cipher,
-        .has_alpn = facts->alpn[0] != '\0',
-        .alpn = facts->alpn,
-        .has_server_name = facts->server_name[0] != '\0',
-        .server_name = facts->server_name,
-        .verified = facts->verified,
-        .resumed = facts->resumed,
-        .has_peer = facts->has_peer,
-        .peer = {.subject = facts->subject,
-                 .issuer = facts->issuer,
-                 .not_after = facts->not_after,
-                 .sha256 = facts->sha256},
-    };
-}
-
 static void count_failure(const struct fault *fault)
 {
     stats_count(connects_failed);
@@ -273,7 +254,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     const struct tls_facts *tls = socket_tls(socket);
     if (tls) {
         result.has_tls = true;
-        result.tls = method_tls_facts(tls);
+        result.tls = secure_facts(tls);
         if (!result.has_pooled)
             secure_count(tls, false);
         else if (!tls->verified)

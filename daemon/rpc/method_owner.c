@@ -122,7 +122,7 @@ static void answer_claim(struct request *request, const struct socket *socket)
         .has_tls = tls != NULL,
     };
     if (tls)
-        result.tls = method_tls_facts(tls);
+        result.tls = secure_facts(tls);
     log_info("socket %u claimed: session %llu uid %u pid %d", socket->number,
              (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
              (int)socket->session->pid);

@@ -58,7 +58,7 @@ static void on_dial(struct request *request, struct dial *dial)
         return;
     }
     const struct tls_facts *tls = socket_tls(socket);
-    struct proto_tcp_start_tls_result result = {.tls = method_tls_facts(tls)};
+    struct proto_tcp_start_tls_result result = {.tls = secure_facts(tls)};
     struct explain *explain = dial->explain ? explain_new(dial) : NULL;
     if (explain)
         explain_tls(explain, &dial->error, &result.tls);

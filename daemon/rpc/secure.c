@@ -22,6 +22,25 @@ void secure_count(const struct tls_facts *tls, bool server)
         stats_count(tls_unverified);
 }
 
+struct proto_tls_facts secure_facts(const struct tls_facts *facts)
+{
+    return (struct proto_tls_facts){
+        .version = facts->version,
+        .cipher = facts->cipher,
+        .has_alpn = facts->alpn[0] != '\0',
+        .alpn = facts->alpn,
+        .has_server_name = facts->server_name[0] != '\0',
+        .server_name = facts->server_name,
+        .verified = facts->verified,
+        .resumed = facts->resumed,
+        .has_peer = facts->has_peer,
+        .peer = {.subject = facts->subject,
+                 .issuer = facts->issuer,
+                 .not_after = facts->not_after,
+                 .sha256 = facts->sha256},
+    };
+}
+
 bool secure_unnamed(struct request *request, const struct secure_member *members, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -8,6 +8,8 @@
 #include "rpc/credentials.h"
 #include "rpc/request.h"
 
+/* In the shape of results; strings are borrowed. */
+struct proto_tls_facts secure_facts(const struct tls_facts *facts);
 /* Count a handshake that is done. server: we were; a client need not show a certificate. */
 void secure_count(const struct tls_facts *tls, bool server);
 
