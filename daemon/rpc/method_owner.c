@@ -6,6 +6,7 @@
 
 #include "rpc/errand.h"
 #include "rpc/method.h"
+#include "rpc/secure.h"
 #include "rpc/offers.h"
 #include "util/log.h"
 
