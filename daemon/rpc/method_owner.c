@@ -6,8 +6,8 @@
 
 #include "rpc/errand.h"
 #include "rpc/method.h"
-#include "rpc/secure.h"
 #include "rpc/offers.h"
+#include "rpc/secure.h"
 #include "util/log.h"
 
 static void fail_outcome(struct request *request, enum socket_outcome outcome)
