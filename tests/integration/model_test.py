@@ -887,7 +887,8 @@ class Model(TestCase):
         actor = world.groups[-1].actors[0]
         while world.pool:
             try:
-                actor.claim(world.pool.pop())
+                # in turn: a session that is full of its own offers can only take those
+                actor.claim(world.pool.pop(0))
                 while actor.socks:
                     actor.close_now(actor.socks[-1])
             except Lost:

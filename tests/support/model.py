@@ -112,12 +112,12 @@ class Session:
             self.removed.append(time.monotonic())
 
     def may_be_full(self, since):
-        """Could there have been LIMIT sockets, without the one asked for at `since`?"""
+        """Could there have been LIMIT sockets? The one asked for at `since` is wanted no more."""
         with self.lock:
             if since - self.fresh < SETTLE or since - self.place.born < SETTLE:
                 return True
             recent = sum(1 for when in self.removed if when >= since - SETTLE)
-            return self.high - 1 + self.place.offered + recent >= LIMIT
+            return self.high + self.place.offered + recent >= LIMIT
 
 
 class Offer:
