@@ -118,6 +118,15 @@ int socket_new(struct socket **ret_socket, struct session *session, uint32_t num
     return 0;
 }
 
+/* Why it has failed, "" when it has not. */
+static const char *failure(const struct socket *socket)
+{
+    const struct net_error *error = socket_error(socket);
+    return error->library[0]      ? error->library
+           : error->sys_errno > 0 ? strerrordesc_np(error->sys_errno)
+                                  : "";
+}
+
 /* One line per connection and per listening socket: who, where to, how much, how long. */
 void socket_log_end(const struct socket *socket)
 {
@@ -150,7 +159,7 @@ void socket_log_end(const struct socket *socket)
              tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
              (unsigned long long)socket->bytes_out,
              (long long)(loop_clock_us() - socket->born_us) / 1000, socket_state_text(socket),
-             socket_error(socket)->library[0] ? ": " : "", socket_error(socket)->library);
+             *failure(socket) ? ": " : "", failure(socket));
 }
 
 /* End whatever is parked but a close, which is the caller's business. */

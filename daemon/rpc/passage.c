@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/tcp_options.h"
 #include "net/watch.h"
 #include "rpc/passage_internal.h"
 #include "util/log.h"
@@ -112,6 +113,18 @@ struct arrival {
     struct passage_peer peer;
 };
 
+/* A program that is gone without a reset looks like one that has ended sending only: keep-alive
+ * finds out. A Unix socket takes none of it, and needs none. */
+static void keep_alive(const struct io *io, int fd)
+{
+    int domain = 0;
+    socklen_t n = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain != AF_UNIX &&
+        tcp_options_set(fd, &io->snapshot->dial.tcp) != 0)
+        log_debug("a program's connection goes without keep-alive");
+}
+
 static int begin(const struct arrival *arrival, struct passage **ret_passage)
 {
     struct io *io = arrival->io;
@@ -124,6 +137,7 @@ static int begin(const struct arrival *arrival, struct passage **ret_passage)
     passage->peer = arrival->peer;
     passage->fd = arrival->fd;
     passage->socks = SOCKS5_INIT;
+    keep_alive(io, arrival->fd);
     passage->started_us = loop_clock_us();
     passage->flight = (struct flight){.loop = io->loop,
                                       .shared = io->shared,

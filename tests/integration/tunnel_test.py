@@ -311,6 +311,16 @@ class Failures(DoorTestCase):
         self.daemon.wait_log("tunnel a failed: session .*the program has gone meanwhile")
         self.wait_stat("tunnel_connections", 0)
 
+    def test_gone_without_a_word_by_tcp(self):
+        """A killed program's end looks like a half close: keep-alive finds out that nobody is there any more."""
+        server = self.use(servers.Server())
+        port = servers.closed_port()
+        self.start(self.tunnel(server.port, listen=f"127.0.0.1:{port}", secure="no"))
+        sock = self.enter(port)
+        self.exchange(sock)
+        done = subprocess.run(["ss", "-tno", "state", "established", f"sport = :{port}"], capture_output=True, text=True, check=True)
+        self.assertIn("timer:(keepalive,", done.stdout)
+
     def test_limit_of_sockets(self):
         server = self.use(servers.Server(tls=servers.tls13()))
         self.start(self.tunnel(server.port) + "[limits]\nsockets = 2\nsockets_per_session = 2\n")
