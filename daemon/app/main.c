@@ -17,6 +17,13 @@
 #include "app/settings.h"
 #include "config/config.h"
 
+#ifdef HAVE_JEMALLOC
+/* jemalloc(3), TUNING: memory that a storm has left behind goes back to the system some seconds
+ * later, by a thread of jemalloc's own, also when nothing happens any more. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0";
+#endif
+
 enum { STATUS_OK = 0, STATUS_FAILURE = 1, STATUS_USAGE = 2 };
 
 static const char usage_text[] =

@@ -127,6 +127,17 @@ static void succeed(struct job *job)
     finish(dial);
 }
 
+static void on_handshake_event(void *context, unsigned events);
+
+/* Often nothing has to be waited for: the peer is fast, or on this host. */
+static int wait_for_peer(struct job *job, unsigned events)
+{
+    int r = job->watch ? 0
+                       : watch_new(&job->watch, job->dialer->loop, job->connection->fd,
+                                   on_handshake_event, job);
+    return r ? r : watch_set(job->watch, events);
+}
+
 static void handshake(struct job *job)
 {
     struct dial *dial = job->dial;
@@ -140,7 +151,7 @@ static void handshake(struct job *job)
         break;
     case TLS_E_WANT_READ:
     case TLS_E_WANT_WRITE:
-        r = watch_set(job->watch, r == TLS_E_WANT_READ ? WATCH_READABLE : WATCH_WRITABLE);
+        r = wait_for_peer(job, r == TLS_E_WANT_READ ? WATCH_READABLE : WATCH_WRITABLE);
         if (r == 0)
             return;
         break;
@@ -178,8 +189,6 @@ static void start_handshake(struct job *job)
         .identity = dial->identity,
     };
     int r = tls_engine_new(job->connection, dial->trust, &request);
-    if (r == 0)
-        r = watch_new(&job->watch, job->dialer->loop, job->connection->fd, on_handshake_event, job);
     if (r == TLS_E_IDENTITY) {
         snprintf(dial->error.library, sizeof(dial->error.library),
                  "the security level of the trust profile does not allow the identity %s: its key "

@@ -22,9 +22,12 @@ static size_t n_ranges;
 static atomic_long count;
 static long fail_at;
 
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *old, size_t n);
+/* Those of the program's allocator, whichever that is; found at the first call. */
+static struct {
+    void *(*malloc)(size_t n);
+    void *(*calloc)(size_t n, size_t size);
+    void *(*realloc)(void *old, size_t n);
+} next;
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *data)
 {
@@ -51,10 +54,20 @@ __attribute__((constructor)) static void begin(void)
     fail_at = at ? atol(at) : 0;
 }
 
+/* dlsym(3) itself asks for no memory when it finds the name. */
+static void find_next(void)
+{
+    next.realloc = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
+    next.calloc = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
+    next.malloc = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
+}
+
 static bool fails(const void *caller)
 {
     uintptr_t address = (uintptr_t)caller;
 
+    if (!next.malloc)
+        find_next();
     if (fail_at <= 0)
         return false;
     for (size_t i = 0; i < n_ranges; i++)
@@ -68,31 +81,31 @@ static bool fails(const void *caller)
 
 __attribute__((visibility("default"))) void *malloc(size_t n)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
+    return fails(__builtin_return_address(0)) ? NULL : next.malloc(n);
 }
 
 __attribute__((visibility("default"))) void *calloc(size_t n, size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+    return fails(__builtin_return_address(0)) ? NULL : next.calloc(n, size);
 }
 
 __attribute__((visibility("default"))) void *realloc(void *old, size_t n)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
+    return fails(__builtin_return_address(0)) ? NULL : next.realloc(old, n);
 }
 
 /* inside strdup() and strndup() the caller would be the C library */
 __attribute__((visibility("default"))) char *strdup(const char *text)
 {
     size_t n = strlen(text) + 1;
-    char *copy = fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n);
+    char *copy = fails(__builtin_return_address(0)) ? NULL : next.malloc(n);
     return copy ? memcpy(copy, text, n) : NULL;
 }
 
 __attribute__((visibility("default"))) char *strndup(const char *text, size_t n_text)
 {
     size_t n = strnlen(text, n_text);
-    char *copy = fails(__builtin_return_address(0)) ? NULL : __libc_malloc(n + 1);
+    char *copy = fails(__builtin_return_address(0)) ? NULL : next.malloc(n + 1);
     if (!copy)
         return NULL;
     copy[n] = 0;
