@@ -19,9 +19,11 @@
 
 #ifdef HAVE_JEMALLOC
 /* jemalloc(3), TUNING: memory that a storm has left behind goes back to the system some seconds
- * later, by a thread of jemalloc's own, also when nothing happens any more. */
-extern const char *malloc_conf;
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0";
+ * later, by a thread of jemalloc's own, also when nothing happens any more. Buffers of 64 KiB,
+ * which each read of a client or a TLS stream takes and gives back, are kept by each thread. */
+extern const char *malloc_conf __attribute__((visibility("default")));
+const char *malloc_conf =
+    "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0,lg_tcache_max:17";
 #endif
 
 enum { STATUS_OK = 0, STATUS_FAILURE = 1, STATUS_USAGE = 2 };
