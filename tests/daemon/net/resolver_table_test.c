@@ -30,7 +30,7 @@ static struct table_entry *add(struct resolver_table *table, const char *name, i
 {
     struct question question = for_name(name, family);
     struct table_entry *entry = NULL;
-    CHECK_INT(table_ask(table, &question, &entry), 0);
+    CHECK_INT(table_ask(table, &question, NULL, 0, &entry), 0);
     CHECK_INT(entry->state, TABLE_WAITING);
     CHECK_STRING(entry->question.name, name);
     CHECK(entry->question.name != name);
@@ -97,7 +97,7 @@ TEST(resolver_table, taken_in_order_each_once)
         snprintf(name, sizeof(name), "n%d", i);
         add(&table, name, AF_UNSPEC);
     }
-    CHECK_INT(table_ask(&table, &question, &entry), TABLE_E_FULL);
+    CHECK_INT(table_ask(&table, &question, NULL, 0, &entry), TABLE_E_FULL);
     CHECK_INT(table_n_ready(&table), 8);
     for (int i = 0; i < 8; i++) {
         snprintf(name, sizeof(name), "n%d", i);
@@ -262,7 +262,7 @@ TEST(resolver_table, behind_is_bounded)
     struct table_entry *bad = take(&table, "bad", 0);
     struct table_entry *four = add(&table, "bad", AF_INET), *six = add(&table, "bad", AF_INET6);
     CHECK(!table_take(&table, 50));
-    CHECK_INT(table_ask(&table, &question, &entry), TABLE_E_FULL);
+    CHECK_INT(table_ask(&table, &question, NULL, 0, &entry), TABLE_E_FULL);
     table_forget(&table, four);
     entry = add(&table, "more", AF_UNSPEC);
     table_forget(&table, entry);
