@@ -113,9 +113,9 @@ void account_share_give(struct account_share *share, enum account_meter meter, i
         give_back(share, meter, spare - block);
 }
 
-bool account_share_is_full(const struct account_share *share, enum account_meter meter,
-                           const struct account_limits *limits)
+int64_t account_share_excess(const struct account_share *share, enum account_meter meter,
+                             const struct account_limits *limits)
 {
-    return atomic_load_explicit(&share->account->drawn[meter], memory_order_relaxed) >=
+    return atomic_load_explicit(&share->account->drawn[meter], memory_order_relaxed) -
            limits->meters[meter];
 }

@@ -171,11 +171,27 @@ void client_doom(struct client *client)
     mark_dirty(client);
 }
 
-/* Is much of it in its buffers, while its user has all that he may? */
-static bool is_hoarding(const struct client *client)
+/* So many bytes in its buffers are its user's. */
+static void count_bytes(struct client *client, size_t n)
 {
+    size_t n_before = client->n_counted;
+
+    client->n_counted = n;
+    if (n > n_before)
+        account_share_force(client->session->share, ACCOUNT_BYTES, (int64_t)(n - n_before));
+    else if (n < n_before)
+        account_share_give(client->session->share, ACCOUNT_BYTES, (int64_t)(n_before - n));
+}
+
+/* Is much of it in its buffers, while its user has all that he may, and so many quarters of
+ * it more? */
+static bool is_hoarding(const struct client *client, int64_t quarters)
+{
+    const struct account_limits *limits = client->io->room.limits;
+
     return client->n_counted > BUFFERS_FREE &&
-           account_share_is_full(client->session->share, ACCOUNT_BYTES, client->io->room.limits);
+           account_share_excess(client->session->share, ACCOUNT_BYTES, limits) >=
+               limits->meters[ACCOUNT_BYTES] * quarters / 4;
 }
 
 /* Does what lies unread stop the client from being read? Its receives wait as well then. */
@@ -183,8 +199,11 @@ static void update_paused(struct client *client)
 {
     size_t limit = client->io->snapshot->settings.unread_answers;
 
-    if (limit > BUFFERS_FREE && is_hoarding(client))
-        limit = BUFFERS_FREE;
+    if (client->out.n_data > BUFFERS_FREE && limit > BUFFERS_FREE) {
+        count_bytes(client, client->out.n_data);
+        if (is_hoarding(client, 0))
+            limit = BUFFERS_FREE;
+    }
     bool paused = client->paused
                       ? client->out.n_data > limit / 2 || client->fds.n > FDS_WAITING_MAX / 2
                       : client->out.n_data > limit || client->fds.n > FDS_WAITING_MAX;
@@ -240,20 +259,13 @@ static bool send_answers(struct client *client)
 static void process_lines(struct client *client);
 static void refuse_long_line(struct client *client);
 
-/* What lies in its buffers is its user's. */
+/* What lies in its buffers at the end of an iteration. */
 static void count_buffers(struct client *client)
 {
-    size_t n = client->out.n_data + frame_pending(&client->frame), n_before = client->n_counted;
-
-    if (n == n_before)
-        return;
-    client->n_counted = n;
-    if (n > n_before)
-        account_share_force(client->session->share, ACCOUNT_BYTES, (int64_t)(n - n_before));
-    else
-        account_share_give(client->session->share, ACCOUNT_BYTES, (int64_t)(n_before - n));
-    /* when no line is left in the frame, it is the beginning of one */
-    if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE && is_hoarding(client))
+    count_bytes(client, client->out.n_data + frame_pending(&client->frame));
+    /* when no line is left in the frame, it is the beginning of one. Most will be complete soon,
+     * and can be answered properly */
+    if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE && is_hoarding(client, 1))
         refuse_long_line(client);
 }
 
@@ -341,6 +353,7 @@ static void process_lines(struct client *client)
 
     client->processing = true;
     client->stalled = false;
+    count_bytes(client, client->out.n_data); /* lines count as requests from now on */
     for (;;) {
         if (!takes_lines(client)) {
             client->stalled = true;
