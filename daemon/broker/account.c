@@ -80,19 +80,25 @@ struct accounts *accounts_free(struct accounts *accounts)
     return NULL;
 }
 
-/* Under the mutex. Removing moves others in the map: one that is passed over for that is there the
- * next time. */
-static void sweep(struct accounts *accounts, int64_t now_us)
+/* Removing one moves others in the map, so that some are passed over. False: none was removed. */
+static bool sweep_once(struct accounts *accounts, int64_t now_us)
 {
     struct account *account;
-    size_t i = 0;
+    size_t n = accounts->map.n_used;
 
-    while ((account = map_next(&accounts->map, &i, NULL))) {
-        if (!is_idle(account) || !has_forgotten(account, now_us))
-            continue;
-        forget(accounts, account);
-        i = i > 0 ? i - 1 : 0;
-    }
+    for (size_t i = 0; (account = map_next(&accounts->map, &i, NULL));)
+        if (is_idle(account) && has_forgotten(account, now_us)) {
+            forget(accounts, account);
+            i = i > 0 ? i - 1 : 0;
+        }
+    return accounts->map.n_used < n;
+}
+
+/* Under the mutex. */
+static void sweep(struct accounts *accounts, int64_t now_us)
+{
+    while (sweep_once(accounts, now_us))
+        ;
     size_t n = accounts->map.n_used * 2;
     accounts->sweep_at = n > SWEEP_MIN ? n : SWEEP_MIN;
     if (accounts->sweep_at > accounts->n_max)
