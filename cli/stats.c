@@ -10,7 +10,7 @@ static void print(const struct cli *cli, const void *result)
 {
     const struct tcpb_broker_stats_result *stats = result;
     (void)cli;
-#define STAT(name, kind, doc) printf("%-18s %14" PRId64 "  %s\n", #name, stats->name, doc);
+#define STAT(name, kind, doc) printf("%-27s %14" PRId64 "  %s\n", #name, stats->name, doc);
 #include "proto/stats.def"
 #undef STAT
 }

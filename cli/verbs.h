@@ -13,4 +13,5 @@ extern const struct cli_verb verb_session;
 extern const struct cli_verb verb_reload;
 extern const struct cli_verb verb_ssh_proxy;
 extern const struct cli_verb verb_stats;
+extern const struct cli_verb verb_users;
 extern const struct cli_verb verb_version;

@@ -42,6 +42,12 @@ int config_check(const struct config *config, const char *name, struct config_re
                             "limits.held_bytes (%lld) is less than limits.line (%lld): the longest "
                             "request could never run; raise the one or lower the other",
                             (long long)config->limits_held_bytes, (long long)config->limits_line);
+    if (config->limits_held_bytes_per_user < config->limits_line)
+        result = report_add(report, name, 0,
+                            "limits.held_bytes_per_user (%lld) is less than limits.line (%lld): "
+                            "the longest request could never run; raise the one or lower the other",
+                            (long long)config->limits_held_bytes_per_user,
+                            (long long)config->limits_line);
     if (config->connect_backoff_max < config->connect_backoff_min)
         result = report_add(report, name, 0,
                             "connect.backoff_max (%lld ms) is less than connect.backoff_min (%lld "

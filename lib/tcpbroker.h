@@ -500,6 +500,31 @@ struct tcpb_socket_row {
     int64_t age_ms;
 };
 
+struct tcpb_user_row {
+    /* user id; -1: all who came to a tunnel or SOCKS by TCP */
+    int64_t uid;
+    /* connections to the broker */
+    int64_t clients;
+    /* connections to tunnels and SOCKS */
+    int64_t passages;
+    /* sockets, those on offer too */
+    int64_t sockets;
+    /* running requests */
+    int64_t requests;
+    /* bytes of running requests, of lines not complete yet, and of unread answers */
+    int64_t held_bytes;
+    /* look-ups that run or wait, those that nobody waits for any more too */
+    int64_t lookups;
+    /* pings under way */
+    int64_t pings;
+    /* sockets on offer and durable sessions */
+    int64_t tokens;
+    /* TCPConnect, and connections by doors, since the user came */
+    int64_t connects;
+    /* what a limit has refused since the user came */
+    int64_t refused;
+};
+
 struct tcpb_error_row {
     /* the number on the wire */
     int64_t code;
@@ -528,6 +553,24 @@ struct tcpb_limits {
     int64_t sockets;
     /* sockets per session */
     int64_t sockets_per_session;
+    /* connections to the broker per user */
+    int64_t clients_per_user;
+    /* sockets per user */
+    int64_t sockets_per_user;
+    /* requests in flight per user */
+    int64_t requests_per_user;
+    /* bytes of running requests and unread answers per user */
+    int64_t held_bytes_per_user;
+    /* look-ups that run or wait per user */
+    int64_t lookups_per_user;
+    /* pings under way per user */
+    int64_t pings_per_user;
+    /* sockets on offer and durable sessions per user */
+    int64_t tokens_per_user;
+    /* TCPConnect per user and second; 0: any number */
+    int64_t connects_per_second;
+    /* TCPPing per user and second; 0: any number */
+    int64_t pings_per_second;
 };
 
 struct tcpb_attempt {
@@ -561,7 +604,7 @@ struct tcpb_error_data {
     /* explain: the addresses, as the resolver gave them */
     bool has_addresses;
     struct tcpb_strings addresses;
-    /* every address is left alone for so long */
+    /* every address is left alone for so long; or there were too many in a second */
     bool has_retry_after_ms;
     int64_t retry_after_ms;
     /* the same as a time (RFC 3339, UTC) */
@@ -1329,6 +1372,49 @@ struct tcpb_broker_stats_result {
     int64_t not_owner;
     /* requests refused by a limit */
     int64_t limit_refused;
+    /* of these, by limits.requests */
+    int64_t refused_requests;
+    /* of these, by limits.held_bytes */
+    int64_t refused_held_bytes;
+    /* of these, by limits.sockets */
+    int64_t refused_sockets;
+    /* of these, by limits.sockets_per_session */
+    int64_t refused_sockets_per_session;
+    /* of these, by limits.durable_sessions */
+    int64_t refused_durable_sessions;
+    /* of these, by limits.lookups */
+    int64_t refused_lookups;
+    /* of these, by limits.sockets_per_user */
+    int64_t refused_sockets_per_user;
+    /* of these, by limits.requests_per_user */
+    int64_t refused_requests_per_user;
+    /* of these, and lines refused, by limits.held_bytes_per_user */
+    int64_t refused_held_bytes_per_user;
+    /* of these, by limits.connects_per_second */
+    int64_t refused_connects_per_second;
+    /* of these, by limits.lookups_per_user */
+    int64_t refused_lookups_per_user;
+    /* of these, by limits.pings_per_user */
+    int64_t refused_pings_per_user;
+    /* of these, by limits.pings_per_second */
+    int64_t refused_pings_per_second;
+    /* of these, by limits.tokens_per_user */
+    int64_t refused_tokens_per_user;
+    /* clients turned away by limits.clients_per_user; they are among clients_refused */
+    int64_t refused_clients_per_user;
+    /* programs turned away at a door by limits.passages_per_user */
+    int64_t refused_passages_per_user;
+};
+
+/* Broker.Users: what each user has; for who is no administrator: himself */
+struct tcpb_broker_users_params {
+    char unused_;
+};
+
+struct tcpb_broker_users_result {
+    char unused_;
+    /* one each, by uid; struct tcpb_user_row */
+    struct tcpb_objects users;
 };
 
 /* Broker.Cancel: cancel a running request */
@@ -1590,6 +1676,11 @@ int tcpb_broker_list(struct tcpb *broker, const struct tcpb_broker_list_params *
 int tcpb_broker_stats(struct tcpb *broker, const struct tcpb_broker_stats_params *params,
                       struct tcpb_reply **ret_reply,
                       const struct tcpb_broker_stats_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Users: what each user has; for who is no administrator: himself. */
+int tcpb_broker_users(struct tcpb *broker, const struct tcpb_broker_users_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_users_result **ret_result, struct tcpb_error *error);
 
 /* Broker.Cancel: cancel a running request. */
 int tcpb_broker_cancel(struct tcpb *broker, const struct tcpb_broker_cancel_params *params,

@@ -395,14 +395,21 @@ static int fault_twice(const struct reader *reader, const struct field *field, c
     return fault_text(reader, name, text);
 }
 
-/* A bit for each member; tables are smaller than this (tests/proto/methods_test.c). */
-typedef uint64_t seen_set;
+/* Which members were there; tables are smaller than this (tests/proto/methods_test.c). */
+struct seen {
+    uint64_t bits[FIELDS_MAX / 64];
+};
+
+static bool was_seen(const struct seen *seen, size_t i)
+{
+    return seen->bits[i / 64] >> i % 64 & 1;
+}
 
 static int check_required(const struct reader *reader, const struct field_table *table,
-                          seen_set seen)
+                          const struct seen *seen)
 {
     for (size_t i = 0; i < table->n_fields; i++)
-        if ((table->fields[i].flags & FIELD_REQUIRED) && !(seen >> i & 1))
+        if ((table->fields[i].flags & FIELD_REQUIRED) && !was_seen(seen, i))
             return fault_expected(reader, table->fields[i].name, &table->fields[i],
                                   "; it is missing");
     return 0;
@@ -411,13 +418,12 @@ static int check_required(const struct reader *reader, const struct field_table 
 static int read_object(const struct reader *reader, const struct field_table *table,
                        const struct json *value, void *target)
 {
-    seen_set seen = 0;
+    struct seen seen = {{0}};
 
     preset_members(table, target);
     for (const struct json *item = json_first(value); item; item = json_next(item)) {
         const char *name = json_key(item);
         const struct field *field = find_field(table, name);
-        seen_set bit;
         int r;
 
         if (!field) {
@@ -425,15 +431,15 @@ static int read_object(const struct reader *reader, const struct field_table *ta
                 return fault_unknown(reader, table, name);
             continue;
         }
-        bit = (seen_set)1 << (field - table->fields);
-        if (seen & bit)
+        size_t i = (size_t)(field - table->fields);
+        if (was_seen(&seen, i))
             return fault_twice(reader, field, name);
-        seen |= bit;
+        seen.bits[i / 64] |= UINT64_C(1) << i % 64;
         r = read_member(reader, field, name, item, target);
         if (r != 0)
             return r;
     }
-    return check_required(reader, table, seen);
+    return check_required(reader, table, &seen);
 }
 
 static int fault_too_many(const struct reader *reader, size_t n_allowed, size_t n_given)
@@ -451,7 +457,7 @@ static int read_array(const struct reader *reader, const struct field_table *tab
                       const struct json *value, void *target)
 {
     const struct json *item = json_first(value);
-    seen_set seen = 0;
+    struct seen seen = {{0}};
     size_t n_allowed = 0;
 
     preset_members(table, target);
@@ -462,7 +468,7 @@ static int read_array(const struct reader *reader, const struct field_table *tab
         n_allowed++;
         if (!item)
             continue;
-        seen |= (seen_set)1 << i;
+        seen.bits[i / 64] |= UINT64_C(1) << i % 64;
         r = read_member(reader, &table->fields[i], table->fields[i].name, item, target);
         if (r != 0)
             return r;
@@ -470,7 +476,7 @@ static int read_array(const struct reader *reader, const struct field_table *tab
     }
     if (item)
         return fault_too_many(reader, n_allowed, json_length(value));
-    return check_required(reader, table, seen);
+    return check_required(reader, table, &seen);
 }
 
 int fields_read(const struct field_table *table, const struct json *value, struct json_arena *arena,
@@ -482,7 +488,7 @@ int fields_read(const struct field_table *table, const struct json *value, struc
     fault->expected[0] = '\0';
     if (!value) {
         preset_members(table, target);
-        return check_required(&reader, table, 0);
+        return check_required(&reader, table, &(struct seen){{0}});
     }
     if (json_type(value) == JSON_OBJECT)
         return read_object(&reader, table, value, target);

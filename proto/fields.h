@@ -21,6 +21,8 @@
 struct json;
 struct json_arena;
 
+enum { FIELDS_MAX = 256 }; /* members of a table */
+
 enum {
     FIELDS_E_INVALID =
         1, /* a member is missing, unknown or wrong; struct field_fault tells which */

@@ -81,6 +81,13 @@ void frame_trim(struct frame *frame)
     frame_empty(frame);
 }
 
+void frame_give_up(struct frame *frame)
+{
+    frame->start = frame->end;
+    frame->discarding = true;
+    frame_trim(frame);
+}
+
 /* The position of the next \n, or frame->end. */
 static size_t find_end(struct frame *frame)
 {

@@ -45,6 +45,9 @@ void frame_end(struct frame *frame);
 /* The next line, without its end. Returns 0 or FRAME_E_*. */
 __attribute__((warn_unused_result)) int frame_next(struct frame *frame, const char **ret_line,
                                                    size_t *ret_n);
+/* Give up the line that is being read, after FRAME_E_NONE: its rest is discarded, as if it were too
+ * long. */
+void frame_give_up(struct frame *frame);
 /* Bytes read but not taken yet. */
 size_t frame_pending(const struct frame *frame);
 /* Give the buffer back when nothing is pending: an idle client costs no memory. */

@@ -25,6 +25,7 @@
 enum {
     RESOLVER_WAIT_MS = 2000, /* at the end, for look-ups that hang in the system's resolver */
     FDS_BESIDE = 64,         /* file descriptors that are neither clients nor sockets */
+    ACCOUNTS_MAX = 16384,    /* users at a time */
 };
 
 struct app {
@@ -170,6 +171,8 @@ static int start_workers(struct app *app)
     };
 
     int r = table_new(&app->shared.table, app->shared.snapshot->settings.sockets);
+    if (r == 0)
+        r = accounts_new(&app->shared.accounts, ACCOUNTS_MAX, n_io);
     if (r == 0)
         r = resolver_new(&app->shared.resolver, &resolver);
     if (r == 0)
@@ -358,6 +361,7 @@ static void finish(struct app *app, int status)
     for (size_t i = 0; i < app->shared.n_ios; i++)
         io_free(app->shared.ios[i]);
     table_free(app->shared.table);
+    accounts_free(app->shared.accounts);
     rpc_snapshot_unref(app->shared.snapshot);
     if (app->control) {
         close_signals(app);

@@ -10,6 +10,24 @@
 #include "app/systemd.h"
 #include "util/log.h"
 
+static struct account_limits user_limits(const struct config *config)
+{
+    return (struct account_limits){
+        .quotas = {[ACCOUNT_CLIENTS] = config->limits_clients_per_user,
+                   [ACCOUNT_PASSAGES] = config->limits_passages_per_user,
+                   [ACCOUNT_SOCKETS] = config->limits_sockets_per_user,
+                   [ACCOUNT_PINGS] = config->limits_pings_per_user,
+                   [ACCOUNT_TOKENS] = config->limits_tokens_per_user},
+        .rates = {[ACCOUNT_CONNECTS] = {config->limits_connects_per_second,
+                                        config->limits_connects_burst},
+                  [ACCOUNT_PINGING] = {config->limits_pings_per_second,
+                                       config->limits_pings_burst}},
+        .meters = {[ACCOUNT_REQUESTS] = config->limits_requests_per_user,
+                   [ACCOUNT_BYTES] = config->limits_held_bytes_per_user},
+        .lookups = (size_t)config->limits_lookups_per_user,
+    };
+}
+
 int settings_snapshot(const struct config *config, const struct app_options *options,
                       uint64_t generation, struct rpc_snapshot **ret_snapshot, char *reason,
                       size_t n_reason)
@@ -33,6 +51,7 @@ int settings_snapshot(const struct config *config, const struct app_options *opt
         .receive_buffer = (size_t)config->limits_receive_buffer,
         .lookups = (size_t)config->limits_lookups,
         .durable_sessions = config->limits_durable_sessions,
+        .user = user_limits(config),
         .connect_timeout_ms = config->connect_timeout,
         .lookup_timeout_ms = config->connect_lookup_timeout,
         .close_timeout_ms = config->io_close_timeout,

@@ -36,6 +36,8 @@ struct session *session_end(struct session *session)
     }
     map_deinit(&session->sockets);
     timers_stop(&session->room->loop->timers, &session->lease);
+    account_discharge(&session->token_charge);
+    account_discharge(&session->passage_charge);
     ASSERT(session->n_held == 0 && list_empty(&session->members) && session->n_guests == 0);
     free(session);
     return NULL;
@@ -50,20 +52,28 @@ static bool is_full(const struct session *session, size_t n)
 int session_socket_new(struct session *session, enum socket_state state, const struct label *owner,
                        const char *hostname, struct socket **ret_socket)
 {
+    struct account_charge charge = {0};
     uint32_t number;
     struct socket *socket;
 
     ASSERT_OWNER(session->room->loop);
     if (is_full(session, 0))
         return SESSION_E_FULL;
+    if (session->share &&
+        account_charge(session->share->account, ACCOUNT_SOCKETS, session->room->limits, &charge))
+        return SESSION_E_USER_FULL;
     int r = table_reserve(session->room->table, session->id, &number);
-    if (r)
+    if (r) {
+        account_discharge(&charge);
         return r == TABLE_E_FULL ? SESSION_E_ALL_FULL : r;
+    }
     r = socket_new(&socket, session, number, state, owner, hostname);
     if (r) {
         table_release(session->room->table, number);
+        account_discharge(&charge);
         return r;
     }
+    account_charge_move(&socket->charge, &charge);
     r = map_put(&session->sockets, number, socket);
     if (r) {
         table_release(session->room->table, number);
@@ -146,17 +156,45 @@ int session_adopt(struct session *session, struct socket **moved, const struct l
     return 0;
 }
 
-int session_hold(struct session *session, size_t n)
+/* The user's part of it. */
+static int share_hold(struct session *session, int64_t n, bool may_wait)
 {
+    struct account_share *share = session->share;
+    const struct account_limits *limits = session->room->limits;
+
+    if (!share)
+        return 0;
+    if (account_share_take(share, ACCOUNT_BYTES, n, limits))
+        return SESSION_E_USER_HELD;
+    if (!may_wait) {
+        account_share_force(share, ACCOUNT_REQUESTS, 1);
+    } else if (account_share_take(share, ACCOUNT_REQUESTS, 1, limits)) {
+        account_share_give(share, ACCOUNT_BYTES, n);
+        return SESSION_E_USER_BUSY;
+    }
+    return 0;
+}
+
+int session_hold(struct session *session, size_t n, bool may_wait)
+{
+    ASSERT(n > 0);
     /* a reload may have lowered the limit below what is held */
     if (session->n_held > session->max_held || n > session->max_held - session->n_held)
         return SESSION_E_HELD;
-    session->n_held += n;
-    return 0;
+    int r = share_hold(session, (int64_t)n, may_wait);
+    if (r == 0)
+        session->n_held += n;
+    return r;
 }
 
 void session_unhold(struct session *session, size_t n)
 {
     ASSERT(n <= session->n_held);
+    if (n == 0) /* it has been done already */
+        return;
     session->n_held -= n;
+    if (!session->share)
+        return;
+    account_share_give(session->share, ACCOUNT_BYTES, (int64_t)n);
+    account_share_give(session->share, ACCOUNT_REQUESTS, 1);
 }

@@ -7,12 +7,14 @@
  * Ownership: the session owns its sockets. session_end() closes them all.
  * Errors:    SESSION_E_*, -ENOMEM.
  * Limits:    max_sockets, those on offer included; held bytes are counted here (session_hold()).
+ * And those of its user (account.h).
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "broker/account_share.h"
 #include "broker/socket.h"
 #include "broker/token.h"
 #include "util/map.h"
@@ -23,7 +25,10 @@ enum {
     SESSION_E_FOREIGN,   /* another session's */
     SESSION_E_FULL,      /* the session's limit of sockets */
     SESSION_E_ALL_FULL,  /* the daemon's limit of sockets */
+    SESSION_E_USER_FULL, /* the user's limit of sockets */
     SESSION_E_HELD,      /* the session's limit of held bytes */
+    SESSION_E_USER_HELD, /* the user's */
+    SESSION_E_USER_BUSY, /* the user's limit of running requests */
 };
 
 /* Deadlines of requests that name none, in milliseconds; -1: the configuration's, or none. */
@@ -40,6 +45,8 @@ struct session {
     gid_t gid;
     pid_t pid;
     struct socket_room *room;
+    struct account_share *share; /* its user's; kept by the layer above. NULL: nobody counts */
+    struct account_charge token_charge, passage_charge;
     uint32_t max_sockets;
     size_t max_held;
     size_t n_held;      /* bytes of running requests */
@@ -63,8 +70,8 @@ NODISCARD int session_new(struct session **ret_session, uint64_t id, struct sock
  * them) and free. */
 struct session *session_end(struct session *session);
 
-/* state: UNBOUND or CONNECTING; hostname: NULL is fine. Returns 0, SESSION_E_FULL or _ALL_FULL,
- * -ENOMEM. */
+/* state: UNBOUND or CONNECTING; hostname: NULL is fine. Returns 0, SESSION_E_FULL, _USER_FULL
+ * or _ALL_FULL, -ENOMEM. */
 NODISCARD int session_socket_new(struct session *session, enum socket_state state,
                                  const struct label *owner, const char *hostname,
                                  struct socket **ret_socket);
@@ -83,6 +90,7 @@ void session_offer_ended(struct session *session);
 NODISCARD int session_adopt(struct session *session, struct socket **socket,
                             const struct label *owner);
 
-/* Account n bytes of a running request. Returns 0 or SESSION_E_HELD. */
-NODISCARD int session_hold(struct session *session, size_t n);
+/* Account a running request and its n bytes (> 0). may_wait: it counts for the user's limit of
+ * those. Returns 0, SESSION_E_HELD, _USER_HELD or _USER_BUSY. */
+NODISCARD int session_hold(struct session *session, size_t n, bool may_wait);
 void session_unhold(struct session *session, size_t n);

@@ -201,6 +201,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
     free(socket->own_error);
     free(socket->carry);
     free(socket->hostname);
+    account_discharge(&socket->charge);
     free(socket);
     return NULL;
 }

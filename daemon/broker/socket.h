@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "broker/account.h"
 #include "broker/label.h"
 #include "broker/receive.h"
 #include "broker/socket_room.h"
@@ -117,6 +118,7 @@ struct socket {
     enum socket_receiving receiving;
     struct session *session;
     struct socket_room *room;
+    struct account_charge charge;
     uint64_t offered_by; /* the session that has offered it last; 0: none */
     struct label owner;
     bool non_blocking;     /* TCPBlock */

@@ -70,7 +70,7 @@ static int take(struct socket *listening, struct socket_accept *accept)
     struct socket *socket;
 
     int r = session_socket_new(session, SOCKET_CONNECTING, &accept->owner, NULL, &socket);
-    if (r == SESSION_E_FULL || r == SESSION_E_ALL_FULL) {
+    if (r == SESSION_E_FULL || r == SESSION_E_USER_FULL || r == SESSION_E_ALL_FULL) {
         accept->limit = r;
         return SOCKET_E_LIMIT;
     }

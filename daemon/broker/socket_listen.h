@@ -11,7 +11,7 @@
 struct socket_accept {
     struct label owner;      /* of the new socket */
     struct socket *accepted; /* r == 0: it, connected */
-    int limit;               /* SOCKET_E_LIMIT: SESSION_E_FULL or SESSION_E_ALL_FULL */
+    int limit;               /* SOCKET_E_LIMIT: SESSION_E_FULL, _USER_FULL or _ALL_FULL */
     void (*on_done)(struct socket_accept *accept, int r);
 };
 

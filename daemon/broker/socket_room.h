@@ -11,6 +11,7 @@
 #include "broker/table.h"
 #include "loop/loop.h"
 
+struct account_limits;
 struct session;
 struct tcp_options;
 
@@ -18,7 +19,8 @@ struct socket_room {
     struct loop *loop;
     struct table *table;
     const struct tcp_options *tcp; /* of accepted connections */
-    size_t receive_buffer;         /* bytes read ahead per socket */
+    const struct account_limits *limits;
+    size_t receive_buffer; /* bytes read ahead per socket */
     int64_t close_timeout_ms;
     char *scratch; /* what is read goes here first, so idle sockets have no buffer */
     size_t n_scratch;

@@ -1,6 +1,28 @@
 #include "broker/stats.h"
 
+#include <stddef.h>
+#include <string.h>
+
 struct stats stats;
+
+void stats_count_refused(const char *limit)
+{
+    static const char before[] = "limits.", ours[] = "refused_";
+    static const struct {
+        const char *name;
+        _Atomic int64_t *counter;
+    } counters[] = {
+#define STAT(name, kind, doc) {#name, &stats.name},
+#include "proto/stats.def"
+#undef STAT
+    };
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        if (strncmp(counters[i].name, ours, sizeof(ours) - 1) == 0 &&
+            strncmp(limit, before, sizeof(before) - 1) == 0 &&
+            strcmp(counters[i].name + sizeof(ours) - 1, limit + sizeof(before) - 1) == 0)
+            atomic_fetch_add_explicit(counters[i].counter, 1, memory_order_relaxed);
+}
 
 void stats_read(struct proto_broker_stats_result *ret_result)
 {

@@ -22,5 +22,7 @@ extern struct stats stats;
 #define stats_sub(name, n) atomic_fetch_sub_explicit(&stats.name, (n), memory_order_relaxed)
 #define stats_count(name)  ((void)stats_add(name, 1))
 
+/* A limit was reached: limits.NAME counts refused_NAME; fine when there is no such counter. */
+void stats_count_refused(const char *limit);
 /* All of them, as the result of Broker.Stats has them. uptime_ms is filled in by the caller. */
 void stats_read(struct proto_broker_stats_result *ret_result);

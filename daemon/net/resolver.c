@@ -162,7 +162,7 @@ static bool answer_literal(struct lookup *lookup, struct list *ready)
     return true;
 }
 
-/* Ask the look-up's question, or join who does. Returns 0 or RESOLVER_E_FULL. */
+/* Ask the look-up's question, or join who does. Returns 0, RESOLVER_E_FULL or _PAYER. */
 static int ask(struct lookup *lookup, int64_t now_us, struct list *ready)
 {
     struct resolver *resolver = lookup->resolver;
@@ -177,9 +177,10 @@ static int ask(struct lookup *lookup, int64_t now_us, struct list *ready)
     }
     lookup->source = entry ? LOOKUP_SHARED : LOOKUP_ASKED;
     if (!entry) {
-        int r = table_ask(&resolver->table, &lookup->question, &entry);
-        if (r == TABLE_E_FULL)
-            return RESOLVER_E_FULL;
+        int r = table_ask(&resolver->table, &lookup->question, lookup->payer, lookup->n_payer_max,
+                          &entry);
+        if (r > 0)
+            return r == TABLE_E_FULL ? RESOLVER_E_FULL : RESOLVER_E_PAYER;
         if (r) {
             fail(lookup, EAI_MEMORY, ready);
             return 0;
@@ -258,6 +259,16 @@ int resolver_post(struct resolver *resolver, struct lookup **lookup)
     return 0;
 }
 
+/* Who has paid for it so far has left: one of those who still wait does it now. */
+static void pass_bill(struct table_entry *entry, const struct lookup_payer *payer)
+{
+    struct list *link = list_first(&entry->askers);
+
+    if (!payer || entry->payer != payer || !link)
+        return;
+    table_pay(entry, container_of(link, struct lookup, link)->payer);
+}
+
 void lookup_abandon(struct lookup *lookup)
 {
     struct resolver *resolver = lookup->resolver;
@@ -269,8 +280,10 @@ void lookup_abandon(struct lookup *lookup)
         lookup->entry = NULL;
         list_remove(&lookup->link);
         fail(lookup, EAI_AGAIN, &ready);
+        pass_bill(entry, lookup->payer);
         if (list_empty(&entry->askers) &&
-            (entry->state == TABLE_WAITING || entry->state == TABLE_BEHIND))
+            (entry->state == TABLE_WAITING || entry->state == TABLE_BEHIND ||
+             entry->state == TABLE_HELD))
             table_forget(&resolver->table, entry);
     }
     pthread_mutex_unlock(&resolver->mutex);
@@ -334,6 +347,7 @@ int resolver_new(struct resolver **ret_resolver, const struct resolver_settings 
         .negative_us = settings->negative_cache_ms * 1000,
         .slow_us = (settings->slow_ms ? settings->slow_ms : RESOLVER_SLOW_MS) * 1000,
         .n_busy_max = (resolver->policy.n_threads_max + 1) / 2,
+        .n_threads_max = resolver->policy.n_threads_max,
     };
     int r = table_init(&resolver->table, &table);
     if (r) {
@@ -353,7 +367,7 @@ int resolver_new(struct resolver **ret_resolver, const struct resolver_settings 
 
 void resolver_stop(struct resolver *resolver)
 {
-    static const enum table_state not_begun[] = {TABLE_WAITING, TABLE_BEHIND};
+    static const enum table_state not_begun[] = {TABLE_WAITING, TABLE_BEHIND, TABLE_HELD};
     static const enum table_state begun[] = {TABLE_RUNNING, TABLE_SLOW};
     struct list ready = LIST_INIT(ready);
 
@@ -362,7 +376,7 @@ void resolver_stop(struct resolver *resolver)
     for (size_t i = 0; i < 2; i++)
         list_for_each (link, &resolver->table.lists[begun[i]])
             fail_askers(container_of(link, struct table_entry, link), &ready);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 3; i++)
         list_for_each_safe (link, &resolver->table.lists[not_begun[i]]) {
             struct table_entry *entry = container_of(link, struct table_entry, link);
             fail_askers(entry, &ready);

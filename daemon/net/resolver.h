@@ -22,13 +22,20 @@
  * Ownership: the struct lookup belongs to the resolver from post to delivery of its mail; addresses
  * inside belong to it.
  * Errors:    in the lookup: gai, sys_errno; RESOLVER_E_* from post (the lookup stays the caller's).
- * Limits:    n_queue_max questions that wait for a thread; n_cache_max answers that are kept.
+ * Limits:    n_queue_max questions that wait for a thread; each payer's (resolver_payer.h): who
+ * joins a question that is there, or is given what is known, does not count; n_cache_max answers
+ * that are kept.
  */
 #include "loop/loop.h"
 #include "net/hostname.h"
 #include "net/resolver_ask.h"
+#include "net/resolver_payer.h"
 
-enum { RESOLVER_E_FULL = 1, RESOLVER_E_STOPPED };
+enum {
+    RESOLVER_E_FULL = 1,
+    RESOLVER_E_STOPPED,
+    RESOLVER_E_PAYER, /* as many of the payer's wait or run as may */
+};
 
 struct resolver;
 struct table_entry;
@@ -66,10 +73,12 @@ struct lookup {
     void *context;    /* the poster's */
     struct loop *reply_to;
     enum lookup_kind kind;
-    int family;             /* AF_UNSPEC, AF_INET, AF_INET6 */
-    char host[256];         /* ADDRESSES: name or literal without brackets */
-    char service[66];       /* ADDRESSES: port number or service name; "": none */
-    struct address address; /* NAME: asks for this */
+    int family;                 /* AF_UNSPEC, AF_INET, AF_INET6 */
+    char host[256];             /* ADDRESSES: name or literal without brackets */
+    char service[66];           /* ADDRESSES: port number or service name; "": none */
+    struct address address;     /* NAME: asks for this */
+    struct lookup_payer *payer; /* for whom; NULL: it is not counted */
+    size_t n_payer_max;         /* questions of his that may wait or run, this one included */
     /* results */
     int gai; /* 0 or EAI_*; EAI_SYSTEM with sys_errno */
     int sys_errno;

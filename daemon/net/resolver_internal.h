@@ -22,6 +22,7 @@ struct resolver {
     pthread_t watcher;
     bool has_watcher, watcher_sleeps; /* it sleeps: without a time to wake up */
     bool told_failed, told_full;      /* in the log */
+    bool told_held;
     unsigned n_alive;
     unsigned n_posting;  /* threads that are about to touch the loop of a look-up */
     unsigned n_numbered; /* for the threads' names */

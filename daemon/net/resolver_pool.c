@@ -86,6 +86,8 @@ static void *run_worker(void *argument)
     while (!resolver->stopping &&
            !resolver_policy_surplus(&resolver->policy, resolver->n_alive, count_slow(resolver))) {
         struct table_entry *entry = table_take(&resolver->table, loop_clock_us());
+        if (resolver->table.n[TABLE_HELD] > 0 && !resolver->told_held)
+            pthread_cond_signal(&resolver->watch); /* it tells */
         if (entry) {
             work_on(resolver, entry);
             continue;
@@ -204,8 +206,13 @@ static int64_t watch(struct resolver *resolver, int64_t *retry_us)
     }
     tell(resolver, &resolver->told_full, !enough && all && n_slow == resolver->n_alive,
          "more are not allowed (threads.resolver_max)");
-    if (enough)
+    bool held = resolver->table.n[TABLE_HELD] > 0, news = held && !resolver->told_held;
+    tell(resolver, &resolver->told_held, held,
+         "a user's other names must wait: the rest of threads.resolver_max is for others");
+    if (enough && !news)
         return INT64_MAX;
+    if (news)
+        return 0;
     int64_t until_us = table_next_slow_us(&resolver->table);
     return !all && now_us < *retry_us && *retry_us < until_us ? *retry_us : until_us;
 }

@@ -89,14 +89,38 @@ struct table_entry *table_find(struct resolver_table *table, const struct questi
     return NULL;
 }
 
+static bool is_running(const struct table_entry *entry)
+{
+    return entry->state == TABLE_RUNNING || entry->state == TABLE_SLOW;
+}
+
+void table_pay(struct table_entry *entry, struct lookup_payer *payer)
+{
+    struct lookup_payer *before = entry->payer;
+
+    entry->payer = payer;
+    if (payer) {
+        payer->n_running += is_running(entry);
+        atomic_fetch_add_explicit(&payer->n_there, 1, memory_order_relaxed);
+    }
+    if (before) {
+        before->n_running -= is_running(entry);
+        /* he may be gone after this */
+        atomic_fetch_sub_explicit(&before->n_there, 1, memory_order_release);
+    }
+}
+
 int table_ask(struct resolver_table *table, const struct question *question,
-              struct table_entry **ret_entry)
+              struct lookup_payer *payer, size_t n_payer_max, struct table_entry **ret_entry)
 {
     size_t n_name = strlen(question->name) + 1;
 
     ASSERT(!peek(table, question));
-    if (table->n[TABLE_WAITING] + table->n[TABLE_BEHIND] >= table->settings.n_waiting_max)
+    if (table->n[TABLE_WAITING] + table->n[TABLE_BEHIND] + table->n[TABLE_HELD] >=
+        table->settings.n_waiting_max)
         return TABLE_E_FULL;
+    if (payer && atomic_load_explicit(&payer->n_there, memory_order_relaxed) >= n_payer_max)
+        return TABLE_E_PAYER;
     struct table_entry *entry = calloc(1, sizeof(*entry) + n_name);
     if (!entry)
         return -ENOMEM;
@@ -114,6 +138,7 @@ int table_ask(struct resolver_table *table, const struct question *question,
     *bucket = entry;
     list_append(&table->lists[TABLE_WAITING], &entry->link);
     table->n[TABLE_WAITING]++;
+    table_pay(entry, payer);
     *ret_entry = entry;
     return 0;
 }
@@ -135,10 +160,32 @@ static bool has_slow_sibling(const struct resolver_table *table, const struct ta
     return false;
 }
 
+static size_t count_busy(const struct resolver_table *table)
+{
+    return table->n[TABLE_RUNNING] + table->n[TABLE_SLOW];
+}
+
 static bool may_take_behind(const struct resolver_table *table)
 {
-    return table->n[TABLE_BEHIND] > 0 &&
-           table->n[TABLE_RUNNING] + table->n[TABLE_SLOW] < table->settings.n_busy_max;
+    return table->n[TABLE_BEHIND] > 0 && count_busy(table) < table->settings.n_busy_max;
+}
+
+/* Has its payer less than his share of the threads? */
+static bool may_run(const struct resolver_table *table, const struct table_entry *entry)
+{
+    return !entry->payer ||
+           lookup_payer_may_run(entry->payer, count_busy(table), table->settings.n_threads_max);
+}
+
+/* The oldest one of those held that need not be any more. */
+static struct table_entry *first_let_go(const struct resolver_table *table)
+{
+    list_for_each (link, &table->lists[TABLE_HELD]) {
+        struct table_entry *entry = container_of(link, struct table_entry, link);
+        if (may_run(table, entry))
+            return entry;
+    }
+    return NULL;
 }
 
 /* Out of one state and its list, into another. */
@@ -151,19 +198,42 @@ static void move(struct resolver_table *table, struct table_entry *entry, enum t
     entry->state = state;
 }
 
-struct table_entry *table_take(struct resolver_table *table, int64_t now_us)
+/* The first that waits and may run; those before it get to where they belong. */
+static struct table_entry *next_waiting(struct resolver_table *table)
 {
     struct table_entry *entry;
 
-    table_age(table, now_us);
-    while ((entry = first(table, TABLE_WAITING)) && has_slow_sibling(table, entry))
-        move(table, entry, TABLE_BEHIND);
-    if (!entry && may_take_behind(table))
+    while ((entry = first(table, TABLE_WAITING))) {
+        if (has_slow_sibling(table, entry))
+            move(table, entry, TABLE_BEHIND);
+        else if (!may_run(table, entry))
+            move(table, entry, TABLE_HELD);
+        else
+            return entry;
+    }
+    while (may_take_behind(table)) {
         entry = first(table, TABLE_BEHIND);
+        if (may_run(table, entry))
+            return entry;
+        move(table, entry, TABLE_HELD);
+    }
+    return NULL;
+}
+
+struct table_entry *table_take(struct resolver_table *table, int64_t now_us)
+{
+    table_age(table, now_us);
+    struct table_entry *entry = next_waiting(table);
+    if (!entry && (entry = first_let_go(table))) {
+        move(table, entry, TABLE_WAITING);
+        entry = next_waiting(table);
+    }
     if (!entry)
         return NULL;
     move(table, entry, TABLE_RUNNING);
     entry->since_us = now_us;
+    if (entry->payer)
+        entry->payer->n_running++;
     return entry;
 }
 
@@ -181,8 +251,9 @@ void table_done(struct resolver_table *table, struct table_entry *entry, int64_t
     int64_t time_us = keep_for(table, entry->answer);
     struct table_entry *other;
 
-    ASSERT(entry->state == TABLE_RUNNING || entry->state == TABLE_SLOW);
+    ASSERT(is_running(entry));
     ASSERT(list_empty(&entry->askers));
+    table_pay(entry, NULL);
     /* who waited because of it may be as good as the others now; table_take() looks again */
     while (entry->state == TABLE_SLOW && (other = first(table, TABLE_BEHIND)))
         move(table, other, TABLE_WAITING);
@@ -192,14 +263,18 @@ void table_done(struct resolver_table *table, struct table_entry *entry, int64_t
     entry->since_us = now_us + time_us;
     if (time_us == 0)
         table_forget(table, entry);
+    /* in turn with the others, who may come without end */
+    if ((other = first_let_go(table)))
+        move(table, other, TABLE_WAITING);
 }
 
 void table_forget(struct resolver_table *table, struct table_entry *entry)
 {
     struct table_entry **at = bucket_of(table, &entry->question);
 
-    ASSERT(entry->state != TABLE_RUNNING && entry->state != TABLE_SLOW);
+    ASSERT(!is_running(entry));
     ASSERT(list_empty(&entry->askers));
+    table_pay(entry, NULL);
     while (*at != entry)
         at = &(*at)->next;
     *at = entry->next;
@@ -223,7 +298,8 @@ void table_age(struct resolver_table *table, int64_t now_us)
 
 size_t table_n_ready(const struct resolver_table *table)
 {
-    return table->n[TABLE_WAITING] + (may_take_behind(table) ? table->n[TABLE_BEHIND] : 0);
+    size_t n = table->n[TABLE_WAITING] + (may_take_behind(table) ? table->n[TABLE_BEHIND] : 0);
+    return n > 0 ? n : first_let_go(table) != NULL;
 }
 
 int64_t table_next_slow_us(const struct resolver_table *table)

@@ -14,20 +14,31 @@
  * and yet somebody who asks for IPv4 only, because the name server is silent about IPv6, gets his
  * answer.
  *
+ * A question whose payer has his share of the threads is held until he, or somebody else, has fewer
+ * (resolver_payer.h).
+ *
  * Threads:   none of its own; the resolver calls it under its mutex. resolver_ask() works on a
  * running entry's answer without it: nothing here touches that until table_done().
  * Ownership: entries are the table's; their askers' links are those who joined.
- * Errors:    TABLE_E_FULL, -ENOMEM.
+ * Errors:    TABLE_E_FULL; TABLE_E_PAYER: he has as many as he may; -ENOMEM.
  * Limits:    n_waiting_max entries that wait; n_known_max that are known: the oldest makes room.
  */
 #include <stdint.h>
 
 #include "net/resolver_ask.h"
+#include "net/resolver_payer.h"
 #include "util/list.h"
 
-enum { TABLE_E_FULL = 1 };
+enum { TABLE_E_FULL = 1, TABLE_E_PAYER };
 
-enum table_state { TABLE_WAITING, TABLE_BEHIND, TABLE_RUNNING, TABLE_SLOW, TABLE_KNOWN };
+enum table_state {
+    TABLE_WAITING,
+    TABLE_BEHIND,
+    TABLE_HELD,
+    TABLE_RUNNING,
+    TABLE_SLOW,
+    TABLE_KNOWN
+};
 enum { TABLE_N_STATES = TABLE_KNOWN + 1 };
 
 struct table_settings {
@@ -36,6 +47,7 @@ struct table_settings {
     int64_t known_us, negative_us; /* for how long; 0: not at all */
     int64_t slow_us;               /* a look-up that runs longer is slow */
     size_t n_busy_max;             /* see above */
+    size_t n_threads_max;          /* that payers share */
 };
 
 struct table_entry {
@@ -44,6 +56,7 @@ struct table_entry {
     enum table_state state;
     int64_t since_us; /* running: from; known: until */
     struct list askers;
+    struct lookup_payer *payer;   /* waiting, running; NULL: nobody pays */
     struct lookup_answer *answer; /* a reference */
     struct question question;     /* its name is the one below */
     char name[];
@@ -65,9 +78,12 @@ void table_deinit(struct resolver_table *table);
 /* The entry, or NULL. What is known too long is forgotten. */
 struct table_entry *table_find(struct resolver_table *table, const struct question *question,
                                int64_t now_us);
-/* A new entry that waits; there must be none. */
+/* A new entry that waits; there must be none. payer: NULL, or who has less than n_payer_max yet. */
 NODISCARD int table_ask(struct resolver_table *table, const struct question *question,
+                        struct lookup_payer *payer, size_t n_payer_max,
                         struct table_entry **ret_entry);
+/* Somebody else pays for an entry that waits or runs, whatever he has already; NULL: nobody. */
+void table_pay(struct table_entry *entry, struct lookup_payer *payer);
 /* The next to be asked, now running; NULL: there is none, or none that may be asked now. */
 struct table_entry *table_take(struct resolver_table *table, int64_t now_us);
 /* Its answer is there: keep it or not. Its askers must have left. */

@@ -9,6 +9,7 @@
 #include "broker/stats.h"
 #include "rpc/request.h"
 #include "rpc/sessions.h"
+#include "rpc/shares.h"
 #include "util/log.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
     READS_MAX = 16,        /* reads per event: other clients want their turn */
     RETRY_MS = 20,         /* until a descriptor that could not be sent is tried again */
     FDS_WAITING_MAX = 64,  /* descriptors that wait to be sent; more requests are not read then */
+    BUFFERS_FREE = 65536,  /* bytes that a client may have in its buffers whatever its user has */
 };
 
 static void on_event(void *context, unsigned events);
@@ -63,10 +65,20 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     frame_init(&client->frame, io->snapshot->settings.line);
     int r = sessions_begin(io, uid, gid, pid, &session);
     if (r == 0)
+        r = account_charge(session->share->account, ACCOUNT_CLIENTS, io->room.limits,
+                           &client->charge);
+    if (r > 0) {
+        stats_count(clients_refused);
+        shares_turn_away(session ? session->share : NULL, ACCOUNT_CLIENTS, io->room.limits,
+                         "client", uid, pid);
+        r = CLIENT_E_LIMIT;
+    }
+    if (r == 0)
         r = watch_new(&client->watch, io->loop, fd, on_event, client);
     if (r) {
         if (session)
             sessions_release(session);
+        account_discharge(&client->charge);
         frame_deinit(&client->frame);
         close(fd);
         free(client);
@@ -101,6 +113,7 @@ void client_end(struct client *client, const char *why)
     while (!list_empty(&client->requests))
         request_drop(container_of(list_first(&client->requests), struct request, link));
     sessions_leave(client);
+    account_discharge(&client->charge);
     client->watch = watch_free(client->watch);
     close(client->fd);
     list_remove(&client->link);
@@ -158,10 +171,39 @@ void client_doom(struct client *client)
     mark_dirty(client);
 }
 
+/* So many bytes in its buffers are its user's. */
+static void count_bytes(struct client *client, size_t n)
+{
+    size_t n_before = client->n_counted;
+
+    client->n_counted = n;
+    if (n > n_before)
+        account_share_force(client->session->share, ACCOUNT_BYTES, (int64_t)(n - n_before));
+    else if (n < n_before)
+        account_share_give(client->session->share, ACCOUNT_BYTES, (int64_t)(n_before - n));
+}
+
+/* Is much of it in its buffers, while its user has all that he may, and so many quarters of
+ * it more? */
+static bool is_hoarding(const struct client *client, int64_t quarters)
+{
+    const struct account_limits *limits = client->io->room.limits;
+
+    return client->n_counted > BUFFERS_FREE &&
+           account_share_excess(client->session->share, ACCOUNT_BYTES, limits) >=
+               limits->meters[ACCOUNT_BYTES] * quarters / 4;
+}
+
 /* Does what lies unread stop the client from being read? Its receives wait as well then. */
 static void update_paused(struct client *client)
 {
     size_t limit = client->io->snapshot->settings.unread_answers;
+
+    if (client->out.n_data > BUFFERS_FREE && limit > BUFFERS_FREE) {
+        count_bytes(client, client->out.n_data);
+        if (is_hoarding(client, 0))
+            limit = BUFFERS_FREE;
+    }
     bool paused = client->paused
                       ? client->out.n_data > limit / 2 || client->fds.n > FDS_WAITING_MAX / 2
                       : client->out.n_data > limit || client->fds.n > FDS_WAITING_MAX;
@@ -215,6 +257,17 @@ static bool send_answers(struct client *client)
 }
 
 static void process_lines(struct client *client);
+static void refuse_long_line(struct client *client);
+
+/* What lies in its buffers at the end of an iteration. */
+static void count_buffers(struct client *client)
+{
+    count_bytes(client, client->out.n_data + frame_pending(&client->frame));
+    /* when no line is left in the frame, it is the beginning of one. Most will be complete soon,
+     * and can be answered properly */
+    if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE && is_hoarding(client, 1))
+        refuse_long_line(client);
+}
 
 void client_flush(struct client *client)
 {
@@ -225,6 +278,7 @@ void client_flush(struct client *client)
     }
     if (!send_answers(client))
         return;
+    count_buffers(client);
     update_paused(client);
     /* lines may wait in the frame that were not looked at while the client was paused or joining */
     if (client->stalled && takes_lines(client)) {
@@ -274,6 +328,22 @@ static void answer_too_long(struct client *client)
     answer_line_fault(client, &fault);
 }
 
+/* Its user has all the bytes that he may, and this client sends a long line: the memory is given
+ * up, and it is told at the line's place. */
+static void refuse_long_line(struct client *client)
+{
+    struct fault fault;
+    int64_t limit = client->io->room.limits->meters[ACCOUNT_BYTES];
+
+    fault_limit(&fault, WIRE_LIMIT, "limits.held_bytes_per_user", limit,
+                "this user holds %lld bytes or more; the line was discarded; wait for answers, and "
+                "read them",
+                (long long)limit);
+    fault_count_limit(&fault, client->session->share);
+    frame_give_up(&client->frame);
+    answer_line_fault(client, &fault);
+}
+
 /* Take lines from the frame until it is empty, the client is paused or gone. Ends the client when
  * that is due. */
 static void process_lines(struct client *client)
@@ -283,6 +353,7 @@ static void process_lines(struct client *client)
 
     client->processing = true;
     client->stalled = false;
+    count_bytes(client, client->out.n_data); /* lines count as requests from now on */
     for (;;) {
         if (!takes_lines(client)) {
             client->stalled = true;

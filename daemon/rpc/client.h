@@ -8,8 +8,8 @@
  * Ownership: the io thread owns it from client_new() until it ends by itself or by client_end(). It
  * owns its requests. Errors:    -errno from client_new(). Whatever goes wrong with the connection
  * ends the client. Limits:    rpc_settings: line, nesting, requests, unread_answers,
- * held_bytes. While more than unread_answers bytes lie here unread the client is not read from and
- * its receives wait.
+ * held_bytes; those of its user. What lies in its buffers counts for its user's bytes, too. While
+ * more than unread_answers bytes lie here unread the client is not read from and its receives wait.
  */
 #include "broker/session.h"
 #include "net/watch.h"
@@ -45,13 +45,17 @@ struct client {
     struct fds_queue fds;
     struct timer retry; /* too many descriptors are under way */
     struct session *session;
+    struct account_charge charge;
+    size_t n_counted;     /* bytes of it that its user's account knows of */
     struct list requests; /* running */
     size_t n_requests;
     struct request *joining; /* a Session.Join: what was sent behind it waits */
     char name[129];          /* as Broker.Hello gave it */
 };
 
-/* Takes the fd. */
+enum { CLIENT_E_LIMIT = 1 }; /* it is turned away; told in the log */
+
+/* Takes the fd. Returns 0, CLIENT_E_LIMIT or -errno. */
 NODISCARD int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid_t gid,
                          pid_t pid);
 /* End it now: running requests are withdrawn without an answer, sockets closed. */

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/stats.h"
+#include "rpc/flight.h"
 #include "rpc/verify_hint.h"
 
 static void start(struct fault *fault, enum wire_error error)
@@ -40,6 +42,31 @@ void fault_limit(struct fault *fault, enum wire_error error, const char *limit, 
     va_end(arguments);
     fault->limit = limit;
     fault->limit_value = value;
+}
+
+void fault_count_limit(const struct fault *fault, struct account_share *share)
+{
+    if (!fault->limit)
+        return;
+    stats_count(limit_refused);
+    stats_count_refused(fault->limit);
+    if (share)
+        account_refused(share->account);
+}
+
+/* When, in words for programs, too. */
+void fault_retry(struct fault *fault, int64_t after_ms)
+{
+    struct timespec now;
+    struct tm utc;
+
+    fault->retry_after_ms = after_ms;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t until_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + after_ms;
+    const time_t until_s = until_ms / 1000;
+    gmtime_r(&until_s, &utc);
+    size_t n = strftime(fault->until, sizeof(fault->until), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(fault->until + n, sizeof(fault->until) - n, ".%03dZ", (int)(until_ms % 1000));
 }
 
 /* ---- errno
@@ -205,17 +232,9 @@ static void fault_trust(struct fault *fault, const struct net_error *error, cons
 static void fault_pause(struct fault *fault, const struct net_error *error, const char *what)
 {
     int64_t left_us = error->retry_at_us - loop_clock_us();
-    struct timespec now;
-    struct tm utc;
     bool tried = !error->backed_off;
 
-    fault->retry_after_ms = left_us > 0 ? (left_us + 999) / 1000 : 1;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t until_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + fault->retry_after_ms;
-    const time_t until_s = until_ms / 1000;
-    gmtime_r(&until_s, &utc);
-    size_t n = strftime(fault->until, sizeof(fault->until), "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(fault->until + n, sizeof(fault->until) - n, ".%03dZ", (int)(until_ms % 1000));
+    fault_retry(fault, left_us > 0 ? (left_us + 999) / 1000 : 1);
     /* "2026-01-31T12:00:05.250Z" is for programs, people know what day it is */
     snprintf(fault->message, sizeof(fault->message),
              "%s: %srefused %u time%s in a row; %s until %.8s UTC (in %lld ms)", what,
@@ -397,12 +416,59 @@ void fault_full(struct fault *fault, int r, const struct rpc_settings *settings,
         fault_limit(fault, WIRE_EMFILE, "limits.sockets_per_session", settings->sockets_per_session,
                     "%s: this session has %u sockets, which is the limit; close some", what,
                     settings->sockets_per_session);
+    else if (r == SESSION_E_USER_FULL)
+        fault_limit(fault, WIRE_EMFILE, "limits.sockets_per_user",
+                    settings->user.quotas[ACCOUNT_SOCKETS],
+                    "%s: this user has %lld sockets, which is the limit; close some", what,
+                    (long long)settings->user.quotas[ACCOUNT_SOCKETS]);
     else if (r == SESSION_E_ALL_FULL)
         fault_limit(fault, WIRE_EMFILE, "limits.sockets", settings->sockets,
                     "%s: the broker has %u sockets, which is the limit; try again later", what,
                     settings->sockets);
     else
         fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
+}
+
+void fault_tokens(struct fault *fault, const struct rpc_settings *settings, const char *what)
+{
+    long long max = settings->user.quotas[ACCOUNT_TOKENS];
+
+    fault_limit(fault, WIRE_LIMIT, "limits.tokens_per_user", max,
+                "%s: this user has %lld sockets on offer and durable sessions, which is the limit",
+                what, max);
+}
+
+void fault_held(struct fault *fault, int r, const struct session *session, size_t n)
+{
+    const struct account_limits *limits = session->room->limits;
+
+    if (r == SESSION_E_HELD)
+        fault_limit(fault, WIRE_LIMIT, "limits.held_bytes", (int64_t)session->max_held,
+                    "the running requests of this session hold %zu bytes, %zu more are over the "
+                    "limit; wait for answers",
+                    session->n_held, n);
+    else if (r == SESSION_E_USER_HELD)
+        fault_limit(fault, WIRE_LIMIT, "limits.held_bytes_per_user", limits->meters[ACCOUNT_BYTES],
+                    "the running requests and unread answers of this user hold so many bytes that "
+                    "%zu more are over the limit; wait for answers, and read them",
+                    n);
+    else
+        fault_limit(fault, WIRE_LIMIT, "limits.requests_per_user", limits->meters[ACCOUNT_REQUESTS],
+                    "%lld requests of this user are running, which is the limit; wait for answers",
+                    (long long)limits->meters[ACCOUNT_REQUESTS]);
+}
+
+void fault_lookups(struct fault *fault, int r, const struct rpc_settings *settings,
+                   const char *what)
+{
+    if (r == FLIGHT_E_USER_LOOKUPS)
+        fault_limit(fault, WIRE_TRY_AGAIN, "limits.lookups_per_user",
+                    (int64_t)settings->user.lookups,
+                    "%s: %zu look-ups of this user are running or waiting; try again later", what,
+                    settings->user.lookups);
+    else
+        fault_limit(fault, WIRE_TRY_AGAIN, "limits.lookups", (int64_t)settings->lookups,
+                    "%s: %zu look-ups are waiting; try again later", what, settings->lookups);
 }
 
 void fault_param(struct fault *fault, const char *what, const char *param, const char *expected)

@@ -42,6 +42,11 @@ __attribute__((format(printf, 3, 4))) void fault_set(struct fault *fault, enum w
 __attribute__((format(printf, 5, 6))) void fault_limit(struct fault *fault, enum wire_error error,
                                                        const char *limit, int64_t value,
                                                        const char *format, ...);
+/* It may be tried again in so many milliseconds (> 0). */
+void fault_retry(struct fault *fault, int64_t after_ms);
+/* One of the limits was reached: counted, the user's account (NULL: nobody's) too. Fine when the
+ * fault is another one. */
+void fault_count_limit(const struct fault *fault, struct account_share *share);
 /* A system call failed; what: what was tried, as the beginning of a sentence. */
 void fault_errno(struct fault *fault, enum error_stage stage, int sys_errno, const char *what);
 /* The resolver failed. */
@@ -52,8 +57,15 @@ void fault_net(struct fault *fault, const struct net_error *error, const char *w
 /* An operation on a socket ended with something else than SOCKET_OK; what: the method. */
 void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struct socket *socket,
                    const char *what);
-/* There is no number for another socket: r is SESSION_E_FULL, SESSION_E_ALL_FULL or -ENOMEM. */
+/* There is no number for another socket: r is SESSION_E_FULL, _USER_FULL, _ALL_FULL or -ENOMEM. */
 void fault_full(struct fault *fault, int r, const struct rpc_settings *settings, const char *what);
+/* The user has as many tokens as he may. */
+void fault_tokens(struct fault *fault, const struct rpc_settings *settings, const char *what);
+/* session_hold() has returned r for n bytes. */
+void fault_held(struct fault *fault, int r, const struct session *session, size_t n);
+/* A look-up could not begin: r is FLIGHT_E_*. */
+void fault_lookups(struct fault *fault, int r, const struct rpc_settings *settings,
+                   const char *what);
 /* One member of params is wrong; expected: what would be right. */
 void fault_param(struct fault *fault, const char *what, const char *param, const char *expected);
 /* What message_parse() found wrong. */

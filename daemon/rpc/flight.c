@@ -33,8 +33,11 @@ int flight_lookup(struct flight *flight, struct lookup **lookup)
     out->done.deliver = on_lookup_back;
     out->context = flight;
     out->reply_to = flight->loop;
-    if (resolver_post(flight->shared->resolver, lookup))
-        return FLIGHT_E_LOOKUPS_FULL;
+    out->payer = &flight->account->lookups;
+    out->n_payer_max = flight->n_lookups_max;
+    int r = resolver_post(flight->shared->resolver, lookup);
+    if (r)
+        return r == RESOLVER_E_PAYER ? FLIGHT_E_USER_LOOKUPS : FLIGHT_E_LOOKUPS_FULL;
     flight->lookup = out;
     stats_count(lookups);
     stats_count(lookups_running);

@@ -5,13 +5,16 @@
  *
  * Threads:   the io thread only. What travels is the struct lookup or struct dial, never this.
  * Ownership: what comes back is the callback's.
- * Errors:    FLIGHT_E_LOOKUPS_FULL. The way back cannot fail.
+ * Errors:    FLIGHT_E_*. The way back cannot fail.
  */
 #include "net/dial.h"
 #include "net/resolver.h"
 #include "rpc/settings.h"
 
-enum { FLIGHT_E_LOOKUPS_FULL = 1 };
+enum {
+    FLIGHT_E_LOOKUPS_FULL = 1,
+    FLIGHT_E_USER_LOOKUPS, /* as many of that user's as may be */
+};
 
 /* The dial thread keeps the deadline to the millisecond and tells what it was doing; should it be
  * too busy for that, who waits gives up so much later. */
@@ -20,7 +23,9 @@ enum { FLIGHT_BACKSTOP_MS = 2000 };
 struct flight {
     struct loop *loop;
     struct rpc_shared *shared;
-    struct lookup *lookup; /* on its way */
+    struct account *account; /* whose look-ups they are; there as long as one is waited for */
+    size_t n_lookups_max;    /* of that account */
+    struct lookup *lookup;   /* on its way */
     struct dial *dial;
     void (*on_lookup)(struct flight *flight, struct lookup *lookup);
     void (*on_dial)(struct flight *flight, struct dial *dial);

@@ -36,6 +36,7 @@ static void follow(struct io *io)
     const struct rpc_settings *settings = &io->snapshot->settings;
 
     io->room.tcp = &io->snapshot->dial.tcp;
+    io->room.limits = &settings->user;
     io->room.receive_buffer = settings->receive_buffer;
     io->room.close_timeout_ms = settings->close_timeout_ms;
 }
@@ -110,6 +111,7 @@ struct io *io_free(struct io *io)
     ASSERT(list_empty(&io->clients) && list_empty(&io->passages));
     map_deinit(&io->sessions);
     map_deinit(&io->offers);
+    map_deinit(&io->shares);
     loop_free(io->loop);
     rpc_snapshot_unref(io->snapshot);
     free(io->room.scratch);
@@ -127,7 +129,7 @@ static void on_arrival(struct mail *mail)
         close(arrival->fd);
     } else {
         int r = client_new(&client, io, arrival->fd, arrival->uid, arrival->gid, arrival->pid);
-        if (r)
+        if (r < 0)
             log_warning("client of uid %u pid %d turned away: out of memory",
                         (unsigned)arrival->uid, (int)arrival->pid);
     }

@@ -53,6 +53,8 @@ int job_new(struct request *request)
     job->request = request;
     job->flight = (struct flight){.loop = request->client->io->loop,
                                   .shared = request->client->io->shared,
+                                  .account = request_session(request)->share->account,
+                                  .n_lookups_max = request_session(request)->room->limits->lookups,
                                   .on_lookup = on_lookup,
                                   .on_dial = on_dial};
     request->op.job = job;

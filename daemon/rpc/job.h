@@ -5,7 +5,7 @@
  *
  * Threads:   the request's io thread only. What travels is the struct lookup or struct dial, never
  * the job. Ownership: a job frees itself when the last thing it has sent out has come back and
- * nobody waits for it. Errors:    -ENOMEM from job_new(); FLIGHT_E_LOOKUPS_FULL.
+ * nobody waits for it. Errors:    -ENOMEM from job_new(); FLIGHT_E_*.
  */
 #include "rpc/flight.h"
 #include "rpc/request.h"

@@ -34,6 +34,7 @@ void method_session_set(struct request *request);
 void method_broker_hello(struct request *request);
 void method_broker_list(struct request *request);
 void method_broker_stats(struct request *request);
+void method_broker_users(struct request *request);
 void method_broker_cancel(struct request *request);
 void method_broker_errors(struct request *request);
 void method_broker_reload(struct request *request);

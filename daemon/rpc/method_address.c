@@ -91,13 +91,12 @@ bool method_look_up(struct request *request, struct lookup *lookup, bool given, 
         lookup_free(lookup);
         return false;
     }
-    if (job_lookup(request->op.job, &lookup) == 0)
+    int r = job_lookup(request->op.job, &lookup);
+    if (r == 0)
         return true;
     lookup_free(lookup);
     job_done(request);
-    fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", (int64_t)settings->lookups,
-                "%s: %zu look-ups are waiting; try again later", request_name(request),
-                settings->lookups);
+    fault_lookups(&fault, r, settings, request_name(request));
     request_fail(request, &fault);
     return false;
 }

@@ -13,6 +13,7 @@ void method_broker_hello(struct request *request)
 {
     const struct proto_broker_hello_params *params = &request->params.broker_hello;
     const struct rpc_settings *settings = &request->client->io->snapshot->settings;
+    const struct account_limits *user = &settings->user;
     const char *methods[METHOD_N];
     size_t n_methods = 0;
     struct fault fault;
@@ -45,7 +46,16 @@ void method_broker_hello(struct request *request)
                    .unread_answers = (int64_t)settings->unread_answers,
                    .held_bytes = (int64_t)settings->held_bytes,
                    .sockets = settings->sockets,
-                   .sockets_per_session = settings->sockets_per_session},
+                   .sockets_per_session = settings->sockets_per_session,
+                   .clients_per_user = user->quotas[ACCOUNT_CLIENTS],
+                   .sockets_per_user = user->quotas[ACCOUNT_SOCKETS],
+                   .requests_per_user = user->meters[ACCOUNT_REQUESTS],
+                   .held_bytes_per_user = user->meters[ACCOUNT_BYTES],
+                   .lookups_per_user = (int64_t)user->lookups,
+                   .pings_per_user = user->quotas[ACCOUNT_PINGS],
+                   .tokens_per_user = user->quotas[ACCOUNT_TOKENS],
+                   .connects_per_second = user->rates[ACCOUNT_CONNECTS].per_second,
+                   .pings_per_second = user->rates[ACCOUNT_PINGING].per_second},
         .methods = {.items = methods, .n_items = n_methods},
     };
     request_answer(request, &result);

@@ -15,6 +15,7 @@
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/pace.h"
 #include "rpc/secure.h"
 #include "util/log.h"
 
@@ -142,9 +143,8 @@ static bool prepare(struct request *request, const struct target *target, struct
         request_fail(request, &fault);
         return false;
     }
-    if (!params->secure)
-        return is_plain(request);
-    return prepare_tls(request, target, dial);
+    return (params->secure ? prepare_tls(request, target, dial) : is_plain(request)) &&
+           pace_request(request, ACCOUNT_CONNECTS);
 }
 
 /* ---- the way back
@@ -422,11 +422,10 @@ static void start_lookup(struct request *request, const struct target *target)
         lookup_free(lookup);
         return;
     }
-    if (job_lookup(job, &lookup)) {
-        int64_t limit = (int64_t)request->client->io->snapshot->settings.lookups;
+    int r = job_lookup(job, &lookup);
+    if (r) {
         lookup_free(lookup);
-        fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", limit,
-                    "TCPConnect: %lld look-ups are waiting; try again later", (long long)limit);
+        fault_lookups(&fault, r, &request->client->io->snapshot->settings, "TCPConnect");
         fail_connect(request, &fault);
     }
 }

@@ -52,12 +52,15 @@ void method_tcp_offer(struct request *request)
         return;
     int r = offers_make(request->client->io, request_session(request), request->socket,
                         params->timeout_ms, &offer);
-    if (r > 0) {
+    if (r > 0 && r != SOCKET_E_LIMIT) {
         fail_outcome(request, (enum socket_outcome)r);
         return;
     }
     if (r) {
-        fault_errno(&fault, STAGE_BROKER, -r, "TCPOffer");
+        if (r == SOCKET_E_LIMIT)
+            fault_tokens(&fault, &request->client->io->snapshot->settings, "TCPOffer");
+        else
+            fault_errno(&fault, STAGE_BROKER, -r, "TCPOffer");
         request_fail(request, &fault);
         return;
     }

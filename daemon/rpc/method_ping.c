@@ -11,9 +11,13 @@
 #include "net/ping.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/pace.h"
+
+enum { PING_E_LIMIT = 1000 }; /* beside those of ping_new() */
 
 struct echo {
     struct request *request;
+    struct account_charge charge;
     struct ping *ping;
     struct address address;
 };
@@ -30,6 +34,7 @@ static void end_echo(struct request *request)
     request->op.echo = NULL;
     request->withdraw = NULL;
     echo->ping = ping_free(echo->ping);
+    account_discharge(&echo->charge);
     free(echo);
 }
 
@@ -77,11 +82,16 @@ static void on_echo_deadline(struct request *request)
 
 static void fail_ping(struct request *request, int r)
 {
+    const struct account_limits *limits = request_session(request)->room->limits;
     struct fault fault;
     char what[320];
 
     describe(request, what, sizeof(what));
-    if (r == PING_E_NOT_PERMITTED)
+    if (r == PING_E_LIMIT)
+        fault_limit(&fault, WIRE_LIMIT, "limits.pings_per_user", limits->quotas[ACCOUNT_PINGS],
+                    "%s: %lld pings of this user are running, which is the limit; wait for answers",
+                    what, (long long)limits->quotas[ACCOUNT_PINGS]);
+    else if (r == PING_E_NOT_PERMITTED)
         fault_set(&fault, WIRE_PING_NEEDS_PRIV,
                   "%s: the kernel does not let the broker send ICMP echo; its group must be within "
                   "net.ipv4.ping_group_range (sysctl)",
@@ -95,17 +105,24 @@ static void send_echo(struct request *request, const struct address *address)
 {
     const struct proto_tcp_ping_params *params = &request->params.tcp_ping;
     int64_t left_ms = params->timeout - (loop_clock_us() - request->started_us) / 1000;
-    struct echo *echo = calloc(1, sizeof(*echo));
+    struct account *account = request_session(request)->share->account;
 
+    if (!pace_request(request, ACCOUNT_PINGING))
+        return;
+    struct echo *echo = calloc(1, sizeof(*echo));
     if (!echo) {
         fail_ping(request, -ENOMEM);
         return;
     }
     echo->request = request;
     echo->address = *address;
-    int r = ping_new(&echo->ping, request->client->io->loop, address, (size_t)params->size, on_end,
-                     echo);
+    int r = account_charge(account, ACCOUNT_PINGS, request_session(request)->room->limits,
+                           &echo->charge)
+                ? PING_E_LIMIT
+                : ping_new(&echo->ping, request->client->io->loop, address, (size_t)params->size,
+                           on_end, echo);
     if (r) {
+        account_discharge(&echo->charge);
         free(echo);
         fail_ping(request, r);
         return;

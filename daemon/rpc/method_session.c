@@ -27,6 +27,9 @@ void method_session_open(struct request *request)
                     "with Session.Close",
                     (long long)settings->durable_sessions);
         request_fail(request, &fault);
+    } else if (r == SESSIONS_E_USER_FULL) {
+        fault_tokens(&fault, settings, "Session.Open");
+        request_fail(request, &fault);
     } else if (r) {
         fault_errno(&fault, STAGE_BROKER, -r, "Session.Open");
         request_fail(request, &fault);

@@ -33,6 +33,7 @@ static void end(struct offer *offer)
     timers_stop(&io->loop->timers, &offer->deadline);
     void *removed = map_remove(&io->offers, offer->token.id);
     ASSERT(removed == offer);
+    account_discharge(&offer->charge);
     free(offer);
     (void)stats_sub(offers, 1);
 }
@@ -61,10 +62,13 @@ int offers_make(struct io *io, struct session *session, struct socket *socket, i
     offer->uid = session->uid;
     offer->session = session->id;
     list_init(&offer->waiting);
-    int r = token_new(&offer->token, TOKEN_OFFER, io->index, ++io->n_offers_made);
+    int r = account_charge(session->share->account, ACCOUNT_TOKENS, io->room.limits, &offer->charge)
+                ? (int)SOCKET_E_LIMIT
+                : token_new(&offer->token, TOKEN_OFFER, io->index, ++io->n_offers_made);
     if (r == 0)
         r = map_put(&io->offers, offer->token.id, offer);
     if (r) {
+        account_discharge(&offer->charge);
         free(offer);
         return r;
     }
@@ -74,6 +78,7 @@ int offers_make(struct io *io, struct session *session, struct socket *socket, i
     if (r) {
         timers_stop(&io->loop->timers, &offer->deadline);
         (void)map_remove(&io->offers, offer->token.id);
+        account_discharge(&offer->charge);
         free(offer);
         return r;
     }

@@ -8,7 +8,7 @@
  * Threads:   the io thread only (asserted).
  * Ownership: an offer owns its socket, at rest, but between offers_take() and offers_settle().
  * Errors:    OFFERS_E_*; -errno.
- * Limits:    those of sockets.
+ * Limits:    those of sockets, and of its user's tokens.
  */
 #include "broker/session.h"
 #include "broker/token.h"
@@ -28,6 +28,7 @@ struct offer_wait {
 
 struct offer {
     struct token token;
+    struct account_charge charge;
     struct io *io;
     struct socket *socket; /* NULL: taken */
     uid_t uid;
@@ -38,7 +39,8 @@ struct offer {
 };
 
 /* Take a socket of the session out of it and offer it: *ret_offer is valid until the loop goes on.
- * Returns 0, SOCKET_E_* (> 0) when it cannot leave, or -errno; nothing has changed then. */
+ * Returns 0, SOCKET_E_* (> 0) when it cannot leave (_LIMIT: of its user's tokens), or -errno;
+ * nothing has changed then. */
 NODISCARD int offers_make(struct io *io, struct session *session, struct socket *socket,
                           int64_t timeout_ms, const struct offer **ret_offer);
 /* The socket for that token and user, or OFFERS_E_*; wait->on_settled() is called later after

@@ -10,6 +10,7 @@
 #include "net/tcp_options.h"
 #include "net/watch.h"
 #include "rpc/passage_internal.h"
+#include "rpc/shares.h"
 #include "util/log.h"
 
 /* ---- the program ---- */
@@ -125,6 +126,23 @@ static void keep_alive(const struct io *io, int fd)
         log_debug("a program's connection goes without keep-alive");
 }
 
+/* Has its user a place for one more? Returns 0, ACCOUNT_E_* (told) or -ENOMEM. */
+static int charge(struct passage *passage)
+{
+    struct io *io = passage->io;
+    int r = shares_get(io, passage->peer.uid, &passage->share);
+
+    if (r == 0)
+        r = account_charge(passage->share->account, ACCOUNT_PASSAGES, io->room.limits,
+                           &passage->charge);
+    if (r > 0)
+        shares_turn_away(passage->share, ACCOUNT_PASSAGES, io->room.limits, passage->route->name,
+                         passage->peer.uid, passage->peer.pid);
+    if (r)
+        passage->share = shares_put(io, passage->share);
+    return r;
+}
+
 static int begin(const struct arrival *arrival, struct passage **ret_passage)
 {
     struct io *io = arrival->io;
@@ -137,14 +155,23 @@ static int begin(const struct arrival *arrival, struct passage **ret_passage)
     passage->peer = arrival->peer;
     passage->fd = arrival->fd;
     passage->socks = SOCKS5_INIT;
+    int r = charge(passage);
+    if (r) {
+        free(passage);
+        return r;
+    }
     keep_alive(io, arrival->fd);
     passage->started_us = loop_clock_us();
     passage->flight = (struct flight){.loop = io->loop,
                                       .shared = io->shared,
+                                      .account = passage->share->account,
+                                      .n_lookups_max = io->room.limits->lookups,
                                       .on_lookup = passage_on_lookup,
                                       .on_dial = passage_on_dial};
-    int r = watch_new(&passage->watch, io->loop, arrival->fd, on_program, passage);
+    r = watch_new(&passage->watch, io->loop, arrival->fd, on_program, passage);
     if (r) {
+        account_discharge(&passage->charge);
+        shares_put(io, passage->share);
         free(passage);
         return r;
     }
@@ -161,9 +188,10 @@ static void on_arrival(struct mail *mail)
     int r = arrival->io->state == IO_RUNNING ? begin(arrival, &passage) : -ECANCELED;
 
     if (r) {
-        log_warning("%s: program of uid %d pid %d turned away: %s", route->name,
-                    (int)arrival->peer.uid, (int)arrival->peer.pid,
-                    r == -ECANCELED ? "the broker is stopping" : strerror(-r));
+        if (r < 0)
+            log_warning("%s: program of uid %d pid %d turned away: %s", route->name,
+                        (int)arrival->peer.uid, (int)arrival->peer.pid,
+                        r == -ECANCELED ? "the broker is stopping" : strerror(-r));
         close(arrival->fd);
         route_leave(route);
     } else if (route->socks) {

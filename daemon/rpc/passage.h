@@ -9,7 +9,9 @@
  * handed on (sessions_linger()). It frees itself when nothing of it is out any more.
  * Errors:    the program sees its connection closed, reset if it is TCP; SOCKS answers first. The
  * log has the error in full.
- * Limits:    the session's socket counts towards limits.sockets; the time: connect.timeout or the
+ * Limits:    those of the program's user, as for a client, and how many such connections he may
+ * have; who comes by TCP is nobody in particular (ACCOUNT_NOBODY). The session's socket counts
+ * towards limits.sockets; the time: connect.timeout or the
  * tunnel's own, socks.handshake_timeout before that.
  */
 #include "rpc/io.h"

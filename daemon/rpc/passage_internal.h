@@ -25,6 +25,8 @@ struct passage {
     enum passage_state state;
     struct route *route; /* entered; NULL: handed on */
     struct passage_peer peer;
+    struct account_share *share; /* its user's, until it is OVER */
+    struct account_charge charge;
     int fd; /* the program's; -1: handed on, or closed */
     struct watch *watch;
     struct timer deadline;

@@ -10,8 +10,10 @@
 #include "broker/socket_attach.h"
 #include "broker/stats.h"
 #include "net/watch.h"
+#include "rpc/pace.h"
 #include "rpc/secure.h"
 #include "rpc/sessions.h"
+#include "rpc/shares.h"
 #include "util/log.h"
 
 /* -1: unknown */
@@ -61,6 +63,8 @@ void passage_end(struct passage *passage, bool reset)
     close_program(passage, reset);
     list_remove(&passage->link);
     flight_recall(&passage->flight);
+    account_discharge(&passage->charge);
+    passage->share = shares_put(io, passage->share);
     free_when_idle(passage);
     io_check_drained(io);
 }
@@ -118,6 +122,7 @@ void passage_fail(struct passage *passage, const struct fault *fault)
 
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
+    fault_count_limit(fault, passage->share);
     passage_log_failed(passage, fault->message, error_infos[fault->error].symbol);
     if (passage->route->socks)
         passage_send_last(passage, answer, socks5_answer(reply_of(fault), NULL, answer));
@@ -177,6 +182,7 @@ static void hand_on(struct passage *passage)
             (void)shutdown(fd, SHUT_RDWR); /* gone; the relay sees it */
     }
     passage->session->n_guests = 0;
+    account_charge_move(&passage->session->passage_charge, &passage->charge);
     sessions_linger(passage->session, &passage->route);
     passage->session = NULL;
     passage->socket = NULL;
@@ -286,6 +292,7 @@ static void start_lookup(struct passage *passage, int64_t timeout_ms)
 {
     struct lookup *lookup = calloc(1, sizeof(*lookup));
     struct fault fault;
+    char what[384];
 
     if (!lookup || timers_start(&passage->io->loop->timers, &passage->deadline,
                                 (uint64_t)timeout_ms, passage_on_deadline)) {
@@ -297,12 +304,12 @@ static void start_lookup(struct passage *passage, int64_t timeout_ms)
     lookup->family = AF_UNSPEC;
     snprintf(lookup->host, sizeof(lookup->host), "%s", passage->host);
     snprintf(lookup->service, sizeof(lookup->service), "%u", passage->port);
-    if (flight_lookup(&passage->flight, &lookup) == 0)
+    int r = flight_lookup(&passage->flight, &lookup);
+    if (r == 0)
         return;
     lookup_free(lookup);
-    int64_t limit = (int64_t)passage->io->snapshot->settings.lookups;
-    fault_limit(&fault, WIRE_TRY_AGAIN, "limits.lookups", limit, "%lld look-ups are waiting",
-                (long long)limit);
+    describe(passage, what, sizeof(what));
+    fault_lookups(&fault, r, &passage->io->snapshot->settings, what);
     passage_fail(passage, &fault);
 }
 
@@ -335,6 +342,13 @@ static bool begin_session(struct passage *passage)
     static const struct label unnamed = {.kind = LABEL_UNNAMED};
     struct fault fault;
     char what[384];
+
+    describe(passage, what, sizeof(what));
+    if (!pace_account(passage->share->account, ACCOUNT_CONNECTS, passage->io->room.limits, what,
+                      &fault)) {
+        passage_fail(passage, &fault);
+        return false;
+    }
     int r = sessions_begin(passage->io, passage->peer.uid, passage->peer.gid, passage->peer.pid,
                            &passage->session);
     if (r == 0) {
@@ -346,7 +360,6 @@ static bool begin_session(struct passage *passage)
     if (r == 0)
         return true;
     passage->socket = NULL;
-    describe(passage, what, sizeof(what));
     fault_full(&fault, r, &passage->io->snapshot->settings, what);
     passage_fail(passage, &fault);
     return false;

@@ -79,8 +79,7 @@ static void write_fault(struct client *client, struct batch *batch, const struct
     struct writer_mark mark;
 
     stats_count(requests_failed);
-    if (fault->limit)
-        stats_count(limit_refused);
+    fault_count_limit(fault, client->session->share);
     if (id->kind == PROTO_ID_ABSENT)
         return;
     struct writer *writer = answer_begin(client, batch, &mark);
@@ -328,6 +327,7 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
     const struct rpc_settings *settings = &client->io->snapshot->settings;
     bool immediate = method_infos[call->method].traits & METHOD_IMMEDIATE;
     struct fault fault;
+    int r;
 
     if (call->wrong.error != WIRE_NONE)
         fault_wrong(&fault, &call->wrong);
@@ -346,11 +346,8 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
             &fault, WIRE_LIMIT, "limits.requests", (int64_t)settings->requests,
             "%zu requests are running on this connection, which is the limit; wait for answers",
             client->n_requests);
-    else if (session_hold(client->session, n_held))
-        fault_limit(&fault, WIRE_LIMIT, "limits.held_bytes", (int64_t)settings->held_bytes,
-                    "the running requests of this session hold %zu bytes, %zu more are over the "
-                    "limit; wait for answers",
-                    client->session->n_held, n_held);
+    else if ((r = session_hold(client->session, n_held, !immediate)))
+        fault_held(&fault, r, client->session, n_held);
     else
         return true;
     write_fault(client, batch, &call->id, &fault);

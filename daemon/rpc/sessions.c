@@ -3,6 +3,7 @@
 #include "broker/socket_attach.h"
 #include "broker/stats.h"
 #include "rpc/route.h"
+#include "rpc/shares.h"
 #include "util/log.h"
 
 /* While a durable session has connections its timer only keeps its place among the timers. */
@@ -15,11 +16,14 @@ static struct io *io_of(const struct session *session)
 
 static void forget(struct session *session)
 {
-    void *removed = map_remove(&io_of(session)->sessions, session->id);
+    struct io *io = io_of(session);
+    void *removed = map_remove(&io->sessions, session->id);
     struct route *route = session->route;
+    struct account_share *share = session->share;
 
     ASSERT(removed == session);
     session_end(session);
+    shares_put(io, share);
     route_leave(route);
 }
 
@@ -78,9 +82,13 @@ int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid, struct sessio
     int r = session_new(&session, atomic_fetch_add(&io->shared->next_session, 1), &io->room);
     if (r)
         return r;
-    r = map_put(&io->sessions, session->id, session);
+    r = shares_get(io, uid, &session->share);
+    if (r == 0)
+        r = map_put(&io->sessions, session->id, session);
     if (r) {
+        struct account_share *share = session->share;
         session_end(session);
+        shares_put(io, share);
         return r;
     }
     session->uid = uid;
@@ -104,6 +112,8 @@ void sessions_leave(struct client *client)
     struct session *session = client->session;
 
     ASSERT_OWNER(session->room->loop);
+    account_share_give(session->share, ACCOUNT_BYTES, (int64_t)client->n_counted);
+    client->n_counted = 0;
     client->session = NULL;
     list_remove(&client->member);
     sessions_release(session);
@@ -147,8 +157,12 @@ int sessions_open(struct session *session, int64_t lease_ms)
 
     ASSERT_OWNER(io->loop);
     if (!session->durable) {
+        if (account_charge(session->share->account, ACCOUNT_TOKENS, io->room.limits,
+                           &session->token_charge))
+            return SESSIONS_E_USER_FULL;
         if (stats_add(sessions_durable, 1) >= io->snapshot->settings.durable_sessions) {
             (void)stats_sub(sessions_durable, 1);
+            account_discharge(&session->token_charge);
             return SESSIONS_E_FULL;
         }
         int r = token_new(&session->token, TOKEN_SESSION, io->index, session->id);
@@ -156,6 +170,7 @@ int sessions_open(struct session *session, int64_t lease_ms)
             r = timers_start(&io->loop->timers, &session->lease, LEASE_PLACE_MS, on_lease);
         if (r) {
             (void)stats_sub(sessions_durable, 1);
+            account_discharge(&session->token_charge);
             return r;
         }
         session->durable = true;
@@ -172,6 +187,7 @@ void sessions_close(struct session *session)
         return;
     timers_stop(&session->room->loop->timers, &session->lease);
     session->durable = false;
+    account_discharge(&session->token_charge);
     session->token = (struct token){0};
     (void)stats_sub(sessions_durable, 1);
 }

@@ -6,14 +6,15 @@
  * Threads:   the io thread only (asserted).
  * Ownership: the io thread owns its sessions; one ends when nobody belongs to it and it is not
  * durable, when its lease runs out, or when the broker stops.
- * Errors:    SESSIONS_E_FULL; -errno.
- * Limits:    limits.durable_sessions, over all io threads.
+ * Errors:    SESSIONS_E_FULL, SESSIONS_E_USER_FULL; -errno.
+ * Limits:    limits.durable_sessions, over all io threads; tokens of its user.
  */
 #include "rpc/client.h"
 
-enum { SESSIONS_E_FULL = 1 };
+enum { SESSIONS_E_FULL = 1, SESSIONS_E_USER_FULL };
 
-/* A session that nobody belongs to yet: sessions_enter(), or sessions_release(). */
+/* A session that nobody belongs to yet: sessions_enter(), or sessions_release(). Returns 0,
+ * ACCOUNT_E_FULL or -ENOMEM. */
 NODISCARD int sessions_begin(struct io *io, uid_t uid, gid_t gid, pid_t pid,
                              struct session **ret_session);
 void sessions_enter(struct session *session, struct client *client);
@@ -22,7 +23,7 @@ void sessions_leave(struct client *client);
 /* Somebody has left, or will not come: is it over with the session? */
 void sessions_release(struct session *session);
 
-/* Make it durable, or give it another lease; session->token is set. Returns 0, SESSIONS_E_FULL or
+/* Make it durable, or give it another lease; session->token is set. Returns 0, SESSIONS_E_* or
  * -errno. */
 NODISCARD int sessions_open(struct session *session, int64_t lease_ms);
 /* Not durable any more: its token is void. */

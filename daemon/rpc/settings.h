@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "broker/account.h"
 #include "broker/table.h"
 #include "net/dial.h"
 #include "net/resolver.h"
@@ -20,6 +21,7 @@ struct rpc_settings {
     size_t receive_buffer;
     size_t lookups;
     int64_t durable_sessions;
+    struct account_limits user; /* of each */
     int64_t connect_timeout_ms, lookup_timeout_ms, close_timeout_ms;
 };
 
@@ -55,6 +57,7 @@ struct pool_keeper;
 struct rpc_shared {
     struct rpc_snapshot *snapshot; /* that io threads start with; the control thread's */
     struct table *table;
+    struct accounts *accounts;
     struct resolver *resolver;
     struct dialers *dialers;
     struct io **ios;

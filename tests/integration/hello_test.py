@@ -11,7 +11,7 @@ from harness import TestCase, main, wait_until
 
 CONTRACT = {"TCPConnect", "TCPSend", "TCPReceive", "TCPClose", "TCPBlock", "TCPGetMyAddr", "TCPGetMyPort", "TCPGetRemoteAddr",
             "TCPName2Addr", "TCPAddr2Name", "TCPSocket", "TCPBind", "TCPListen", "TCPAccept", "TCPPing", "TCPAttach",
-            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats",
+            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Users",
             "Broker.Cancel", "Broker.Errors", "Broker.Reload", "rpc.discover", "Session.Open", "Session.Join",
             "Session.Close", "Session.Set"}
 CODES = {-32700: "PARSE_ERROR", -32600: "INVALID_REQUEST", -32601: "METHOD_NOT_FOUND", -32602: "INVALID_PARAMS",
@@ -37,7 +37,9 @@ class Hello(TestCase):
         self.assertRegex(result["version"], r"^\d+\.\d+\.\d+")
         self.assertGreater(result["session"], 0)
         self.assertEqual(set(result["limits"]), {"line", "nesting", "requests", "unread_answers", "held_bytes", "sockets",
-                                                 "sockets_per_session"})
+                                                 "sockets_per_session", "clients_per_user", "sockets_per_user",
+                                                 "requests_per_user", "held_bytes_per_user", "lookups_per_user",
+                                                 "pings_per_user", "tokens_per_user", "connects_per_second", "pings_per_second"})
         limits = result["limits"]
         self.assertEqual((limits["line"], limits["nesting"], limits["requests"], limits["unread_answers"]),
                          (1 << 20, 32, 256, 8 << 20))

@@ -30,7 +30,9 @@ class Limits(OwnDaemonTestCase):
 
     def test_hello_tells_the_options(self):
         options = {"line": 65536, "nesting": 10, "requests": 5, "unread_answers": 100000, "held_bytes": 200000,
-                   "sockets": 50, "sockets_per_session": 40}
+                   "sockets": 50, "sockets_per_session": 40, "clients_per_user": 60, "sockets_per_user": 45,
+                   "requests_per_user": 70, "held_bytes_per_user": 300000, "lookups_per_user": 80, "pings_per_user": 9,
+                   "tokens_per_user": 11, "connects_per_second": 90, "pings_per_second": 12}
         client = self.start(*(f"limits.{name}={value}" for name, value in options.items()))
         self.assertEqual(client.call("Broker.Hello")["limits"], options)
 

@@ -30,7 +30,7 @@ TEST(methods, nearest)
  * within the range. */
 static void check_table(const struct field_table *table)
 {
-    CHECK(table->n_fields < 64);
+    CHECK(table->n_fields <= FIELDS_MAX);
     for (size_t i = 0; i < table->n_fields; i++) {
         const struct field *field = &table->fields[i];
         CHECK(field->offset < table->size);

@@ -260,13 +260,18 @@ def path_of(target):
     return target.socket_path if isinstance(target, Daemon) else target
 
 
-class Raw:
-    """One connection; bytes and lines."""
+def connected(target, timeout):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(seconds(timeout))
+    sock.connect(path_of(target))
+    return sock
 
-    def __init__(self, target, timeout=DEFAULT_TIMEOUT):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(seconds(timeout))
-        self.sock.connect(path_of(target))
+
+class Raw:
+    """One connection; bytes and lines. sock: one that is there already."""
+
+    def __init__(self, target, timeout=DEFAULT_TIMEOUT, sock=None):
+        self.sock = sock or connected(target, timeout)
         self.buffer = bytearray()
 
     def write(self, data):
@@ -339,13 +344,11 @@ class Raw:
 
 
 class Client:
-    """Calls over one connection, from any number of threads."""
+    """Calls over one connection, from any number of threads. sock: one that is there already."""
 
-    def __init__(self, target, timeout=DEFAULT_TIMEOUT):
+    def __init__(self, target, timeout=DEFAULT_TIMEOUT, sock=None):
         self.timeout = timeout
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(seconds(timeout))
-        self.sock.connect(path_of(target))
+        self.sock = sock or connected(target, timeout)
         self.sock.settimeout(None)
         self.lock = threading.Lock()
         self.write_lock = threading.Lock()

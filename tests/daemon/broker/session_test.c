@@ -72,10 +72,10 @@ TEST(session, held_bytes)
     struct bench bench;
 
     set_up(&bench, 1, 1);
-    CHECK_INT(session_hold(bench.session, 60), 0);
-    CHECK_INT(session_hold(bench.session, 41), SESSION_E_HELD);
-    CHECK_INT(session_hold(bench.session, 40), 0);
-    CHECK_INT(session_hold(bench.session, SIZE_MAX), SESSION_E_HELD);
+    CHECK_INT(session_hold(bench.session, 60, true), 0);
+    CHECK_INT(session_hold(bench.session, 41, true), SESSION_E_HELD);
+    CHECK_INT(session_hold(bench.session, 40, true), 0);
+    CHECK_INT(session_hold(bench.session, SIZE_MAX, true), SESSION_E_HELD);
     session_unhold(bench.session, 100);
     tear_down(&bench);
 }

@@ -30,7 +30,7 @@ static struct table_entry *add(struct resolver_table *table, const char *name, i
 {
     struct question question = for_name(name, family);
     struct table_entry *entry = NULL;
-    CHECK_INT(table_ask(table, &question, &entry), 0);
+    CHECK_INT(table_ask(table, &question, NULL, 0, &entry), 0);
     CHECK_INT(entry->state, TABLE_WAITING);
     CHECK_STRING(entry->question.name, name);
     CHECK(entry->question.name != name);
@@ -97,7 +97,7 @@ TEST(resolver_table, taken_in_order_each_once)
         snprintf(name, sizeof(name), "n%d", i);
         add(&table, name, AF_UNSPEC);
     }
-    CHECK_INT(table_ask(&table, &question, &entry), TABLE_E_FULL);
+    CHECK_INT(table_ask(&table, &question, NULL, 0, &entry), TABLE_E_FULL);
     CHECK_INT(table_n_ready(&table), 8);
     for (int i = 0; i < 8; i++) {
         snprintf(name, sizeof(name), "n%d", i);
@@ -262,11 +262,99 @@ TEST(resolver_table, behind_is_bounded)
     struct table_entry *bad = take(&table, "bad", 0);
     struct table_entry *four = add(&table, "bad", AF_INET), *six = add(&table, "bad", AF_INET6);
     CHECK(!table_take(&table, 50));
-    CHECK_INT(table_ask(&table, &question, &entry), TABLE_E_FULL);
+    CHECK_INT(table_ask(&table, &question, NULL, 0, &entry), TABLE_E_FULL);
     table_forget(&table, four);
     entry = add(&table, "more", AF_UNSPEC);
     table_forget(&table, entry);
     table_forget(&table, six);
     table_done(&table, bad, 60);
+    table_deinit(&table);
+}
+
+/* ---- payers ---- */
+
+static struct table_entry *add_for(struct resolver_table *table, const char *name,
+                                   struct lookup_payer *payer)
+{
+    struct question question = for_name(name, AF_UNSPEC);
+    struct table_entry *entry = NULL;
+    CHECK_INT(table_ask(table, &question, payer, 10, &entry), 0);
+    return entry;
+}
+
+static void init_shared(struct resolver_table *table, size_t n_threads)
+{
+    struct table_settings settings = usual;
+    settings.n_threads_max = n_threads;
+    CHECK_INT(table_init(table, &settings), 0);
+}
+
+/* One gets half of the threads, the next half of the rest; when one ends it goes on. */
+TEST(resolver_table, a_payer_gets_his_share)
+{
+    struct resolver_table table;
+    struct lookup_payer greedy = {.n_there = 0}, modest = {.n_there = 0};
+    struct table_entry *entries[5];
+    static const char *const names[] = {"g0", "g1", "g2", "g3", "g4"};
+
+    init_shared(&table, 4);
+    for (size_t i = 0; i < 5; i++)
+        entries[i] = add_for(&table, names[i], &greedy);
+    (void)take(&table, "g0", 0);
+    (void)take(&table, "g1", 0);
+    CHECK(table_take(&table, 0) == NULL);
+    CHECK_INT(table.n[TABLE_HELD], 3);
+    CHECK_INT(table_n_ready(&table), 0);
+    CHECK_INT(greedy.n_running, 2);
+    CHECK_INT(greedy.n_there, 5);
+    struct table_entry *other = add_for(&table, "m0", &modest);
+    CHECK_INT(table_n_ready(&table), 1);
+    CHECK(take(&table, "m0", 0) == other);
+    CHECK(table_take(&table, 0) == NULL);
+    /* one thread is left, and it is for who comes new */
+    (void)add_for(&table, "m1", &modest);
+    CHECK(table_take(&table, 0) == NULL);
+    table_done(&table, other, 1);
+    CHECK_INT(modest.n_there, 1);
+    CHECK(take(&table, "m1", 1));
+    CHECK(table_take(&table, 1) == NULL);
+    table_done(&table, entries[0], 2);
+    CHECK_INT(table_n_ready(&table), 1);
+    CHECK(take(&table, "g2", 2) == entries[2]);
+    CHECK(table_take(&table, 2) == NULL);
+    table_forget(&table, entries[4]); /* one that is held */
+    CHECK_INT(greedy.n_there, 3);
+    table_done(&table, entries[1], 3);
+    table_done(&table, entries[2], 3);
+    (void)take(&table, "g3", 3);
+    table_done(&table, entries[3], 4);
+    struct question question = for_name("m1", AF_UNSPEC);
+    table_done(&table, table_find(&table, &question, 4), 4);
+    CHECK_INT(greedy.n_there + greedy.n_running + modest.n_there + modest.n_running, 0);
+    table_deinit(&table);
+}
+
+TEST(resolver_table, a_payer_has_a_limit)
+{
+    struct resolver_table table;
+    struct lookup_payer payer = {.n_there = 0}, other = {.n_there = 0};
+    struct question question = for_name("c", AF_UNSPEC);
+    struct table_entry *entry;
+
+    init_shared(&table, 8);
+    struct table_entry *a = add_for(&table, "a", &payer), *b = add_for(&table, "b", &payer);
+    CHECK_INT(table_ask(&table, &question, &payer, 2, &entry), TABLE_E_PAYER);
+    CHECK_INT(table_ask(&table, &question, &other, 2, &entry), 0);
+    (void)take(&table, "a", 0);
+    /* somebody else pays, for one that runs and one that waits */
+    table_pay(a, &other);
+    table_pay(b, NULL);
+    CHECK_INT(payer.n_there + payer.n_running, 0);
+    CHECK_INT(other.n_there, 2);
+    CHECK_INT(other.n_running, 1);
+    table_forget(&table, b);
+    table_forget(&table, entry);
+    table_done(&table, a, 1);
+    CHECK_INT(other.n_there + other.n_running, 0);
     table_deinit(&table);
 }

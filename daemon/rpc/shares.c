@@ -1,0 +1,67 @@
+#include "rpc/shares.h"
+
+#include "broker/stats.h"
+#include "util/log.h"
+
+static uint64_t key_of(uid_t uid)
+{
+    return (uint64_t)uid + 1;
+}
+
+int shares_get(struct io *io, uid_t uid, struct account_share **ret_share)
+{
+    ASSERT_OWNER(io->loop);
+    struct account_share *share = map_get(&io->shares, key_of(uid));
+    if (share) {
+        share->n_users++;
+        *ret_share = share;
+        return 0;
+    }
+    int r = account_share_new(&share, io->shared->accounts, uid, loop_clock_us());
+    if (r)
+        return r;
+    r = map_put(&io->shares, key_of(uid), share);
+    if (r) {
+        share->n_users = 0;
+        account_share_free(share, io->shared->accounts);
+        return r;
+    }
+    *ret_share = share;
+    return 0;
+}
+
+struct account_share *shares_put(struct io *io, struct account_share *share)
+{
+    if (!share)
+        return NULL;
+    ASSERT_OWNER(io->loop);
+    ASSERT(share->n_users > 0);
+    if (--share->n_users > 0)
+        return NULL;
+    void *removed = map_remove(&io->shares, key_of(share->account->uid));
+    ASSERT(removed == share);
+    return account_share_free(share, io->shared->accounts);
+}
+
+void shares_turn_away(struct account_share *share, enum account_quota quota,
+                      const struct account_limits *limits, const char *what, uid_t uid, pid_t pid)
+{
+    unsigned n_silent = 0;
+
+    if (quota == ACCOUNT_CLIENTS)
+        stats_count(refused_clients_per_user);
+    else
+        stats_count(refused_passages_per_user);
+    if (!share) {
+        log_warning("%s of uid %d pid %d turned away: too many users are here", what, (int)uid,
+                    (int)pid);
+        return;
+    }
+    account_refused(share->account);
+    if (account_may_warn(share->account, loop_clock_us(), &n_silent))
+        log_warning(
+            "%s of uid %d pid %d turned away: limits.%s_per_user is %lld (%u more since the "
+            "last warning)",
+            what, (int)uid, (int)pid, quota == ACCOUNT_CLIENTS ? "clients" : "passages",
+            (long long)limits->quotas[quota], n_silent);
+}
