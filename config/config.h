@@ -31,7 +31,7 @@ enum {
     CONFIG_MAX_FILE = 1 << 20, /* bytes of a file */
     CONFIG_MAX_ERRORS = 20,    /* kept in a report; the rest is counted */
     CONFIG_ERROR_SIZE = 768,   /* bytes of one error, with its NUL; longer ones are cut */
-    CONFIG_MAX_NAMED = 64,     /* named sections of one kind */
+    CONFIG_MAX_NAMED = 256,    /* named sections of one kind */
     CONFIG_MAX_NAME = 64,      /* bytes of the name of one */
 };
 
@@ -46,6 +46,8 @@ enum config_log_level {
     CONFIG_LOG_INFO,
     CONFIG_LOG_DEBUG
 };
+enum config_policy_preset { CONFIG_POLICY_OPEN, CONFIG_POLICY_INTERNET, CONFIG_POLICY_INTRANET };
+enum config_condition { CONFIG_ANY, CONFIG_YES, CONFIG_NO };
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_PLAIN, CONFIG_LOG_JOURNAL };
 
 /* Items in the order they were written, each valid for its option and none there twice. */
@@ -105,6 +107,8 @@ struct config {
 /* The object of that name, NULL: there is none; and the i-th, NULL: there are not so many. */
 const void *config_named_find(const struct config *config, enum config_kind kind, const char *name);
 const void *config_named_at(const struct config *config, enum config_kind kind, size_t i);
+/* The line of the file that it begins in; 0: there is none, it came by --set. */
+size_t config_named_line(const struct config *config, enum config_kind kind, size_t i);
 
 /*
  * The same with its type, for each kind:
