@@ -13,7 +13,7 @@
  * back; strings, lists and named sections belong to it.
  * Errors:    CONFIG_E_INVALID with the reasons in struct config_report; < 0 -errno (-ENOMEM).
  * Limits:    CONFIG_MAX_LINE, CONFIG_MAX_FILE, CONFIG_MAX_ERRORS, CONFIG_MAX_NAMED,
- * CONFIG_MAX_NAME.
+ * CONFIG_MAX_RULES, CONFIG_MAX_NAME.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +31,8 @@ enum {
     CONFIG_MAX_FILE = 1 << 20, /* bytes of a file */
     CONFIG_MAX_ERRORS = 20,    /* kept in a report; the rest is counted */
     CONFIG_ERROR_SIZE = 768,   /* bytes of one error, with its NUL; longer ones are cut */
-    CONFIG_MAX_NAMED = 256,    /* named sections of one kind */
+    CONFIG_MAX_NAMED = 64,     /* named sections of one kind, */
+    CONFIG_MAX_RULES = 256,    /* but for rules */
     CONFIG_MAX_NAME = 64,      /* bytes of the name of one */
 };
 
@@ -93,7 +94,7 @@ struct config_named {
         void *object; /* struct config_<kind> */
         uint64_t set;
         size_t line; /* of its head, 0: it came by --set */
-    } items[CONFIG_MAX_NAMED];
+    } items[CONFIG_MAX_RULES];
 };
 
 /* config.connect_timeout, config.limits_line, ...: in range once config_load() said 0 */

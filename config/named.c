@@ -13,6 +13,11 @@ static char *name_of(const struct config_named_item *item)
     return *(char *const *)item->object; /* each object begins with it */
 }
 
+size_t named_max(enum config_kind kind)
+{
+    return kind == CONFIG_KIND_rule ? CONFIG_MAX_RULES : CONFIG_MAX_NAMED;
+}
+
 struct config_named_item *named_find(struct config *config, const struct option_section *section,
                                      const char *name)
 {

@@ -4,17 +4,14 @@
  * on a worker, since that may take its time.
  */
 #include <errno.h>
-#include <grp.h>
-#include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/police.h"
+#include "rpc/user_search.h"
 
 /* Without a configured one. */
 static const struct policy open_policy = {.preset = POLICY_OPEN};
@@ -69,18 +66,10 @@ void method_policy_show(struct request *request)
 
 /* Kept by the request from the beginning to its answer. */
 struct policy_test {
-    uv_work_t work;
-    struct io *home;
+    struct user_search search;
     struct request *request; /* NULL: nobody waits any more */
     enum method method;
-    char name[256]; /* of the user */
-    bool is_number;
     bool own; /* the asking user himself: his groups are those of his connection */
-    uid_t uid;
-    gid_t gids[256];
-    int n_gids;
-    bool more_gids;
-    int failed; /* errno; -1: there is no such user */
 };
 
 /* The strings of params live as long as the request. */
@@ -91,12 +80,12 @@ static void ask(const struct policy_test *test, const char *host, struct police 
 
     police_peer(police, policy_of(request), test->method, test->own ? request->client->fd : -1);
     if (!test->own) {
-        police->question.gids = test->gids;
-        police->question.n_gids = (size_t)test->n_gids;
-        police->question.more_gids = test->more_gids;
+        police->question.gids = test->search.gids;
+        police->question.n_gids = (size_t)test->search.n_gids;
+        police->question.more_gids = test->search.more_gids;
     }
     police->question.who = POLICY_USER;
-    police->question.uid = test->uid;
+    police->question.uid = test->search.uid;
     if (*host)
         police_host(police, host);
     police->question.secure = params->secure || test->method == METHOD_TCP_START_TLS;
@@ -181,7 +170,7 @@ static void answer(struct policy_test *test, const struct policy_answer *decidin
     struct proto_policy_test_result result = {
         .verdict = verdict_name(deciding->verdict),
         .preset = policy_preset_name(policy->preset),
-        .uid = test->uid,
+        .uid = test->search.uid,
         .looked_up = looked_up,
         .has_rule = rule != NULL,
         .rule = rule ? rule->name : NULL,
@@ -376,38 +365,6 @@ static void judge(struct policy_test *test)
 
 /* ---- who ---- */
 
-static void find_entry(struct policy_test *test, char *buffer, size_t n_buffer)
-{
-    struct passwd entry, *found = NULL;
-    int r = test->is_number ? getpwuid_r(test->uid, &entry, buffer, n_buffer, &found)
-                            : getpwnam_r(test->name, &entry, buffer, n_buffer, &found);
-
-    if (!found) {
-        /* a number needs no name to be a user */
-        test->failed = r == ENOMEM ? r : test->is_number ? 0 : -1;
-        return;
-    }
-    test->uid = found->pw_uid;
-    test->n_gids = (int)(sizeof(test->gids) / sizeof(test->gids[0]));
-    if (getgrouplist(found->pw_name, found->pw_gid, test->gids, &test->n_gids) < 0) {
-        test->n_gids = (int)(sizeof(test->gids) / sizeof(test->gids[0]));
-        test->more_gids = true;
-    }
-}
-
-static void find_user(uv_work_t *work)
-{
-    enum { BUFFER_BYTES = 65536 };
-    struct policy_test *test = work->data;
-    char *buffer = malloc(BUFFER_BYTES);
-
-    if (buffer)
-        find_entry(test, buffer, BUFFER_BYTES);
-    else
-        test->failed = ENOMEM;
-    free(buffer);
-}
-
 static bool is_allowed(struct policy_test *test)
 {
     struct fault fault;
@@ -420,59 +377,34 @@ static bool is_allowed(struct policy_test *test)
     return false;
 }
 
-static void on_found(uv_work_t *work, int status)
+static void on_found(struct user_search *search)
 {
-    struct policy_test *test = work->data;
-    struct io *home = test->home;
+    struct policy_test *test = container_of(search, struct policy_test, search);
     struct fault fault;
 
-    ASSERT_OWNER(home->loop);
-    ASSERT(status == 0); /* it is never cancelled */
     if (!test->request) {
         free(test);
-    } else if (test->failed > 0) {
-        fail_judging(test, -test->failed);
-    } else {
-        test->own = test->failed == 0 && test->uid == test->request->client->uid;
-        if (is_allowed(test)) {
-            fault_param(&fault, "Policy.Test", "user", "the name or number of a user of this host");
-            if (test->failed)
-                fail(test, &fault);
-            else
-                judge(test);
-        }
+        return;
     }
-    home->n_away--;
-    io_check_drained(home);
+    if (search->failed > 0) {
+        fail_judging(test, -search->failed);
+        return;
+    }
+    test->own = search->failed == 0 && search->uid == test->request->client->uid;
+    if (!is_allowed(test))
+        return;
+    if (search->failed == 0) {
+        judge(test);
+        return;
+    }
+    fault_param(&fault, "Policy.Test", "user", "the name or number of a user of this host");
+    fail(test, &fault);
 }
 
 static void withdraw_search(struct request *request, struct fault *fault)
 {
     (void)fault;
     request->op.test->request = NULL; /* freed when it is back */
-}
-
-static bool read_number(const char *text, uid_t *ret_uid)
-{
-    char *end;
-    unsigned long long number = strtoull(text, &end, 10);
-
-    if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 10 || number >= UINT32_MAX)
-        return false;
-    *ret_uid = (uid_t)number;
-    return true;
-}
-
-static void search(struct policy_test *test, const char *user)
-{
-    struct io *io = test->home;
-
-    snprintf(test->name, sizeof(test->name), "%s", user);
-    test->request->withdraw = withdraw_search;
-    test->work.data = test;
-    io->n_away++;
-    int r = uv_queue_work(&io->loop->uv, &test->work, find_user, on_found);
-    ASSERT(r == 0); /* only without a function to call */
 }
 
 static bool read_method(struct policy_test *test)
@@ -503,16 +435,18 @@ void method_policy_test(struct request *request)
         return;
     }
     test->request = request;
-    test->home = request->client->io;
-    test->uid = request->client->uid;
+    test->search.uid = request->client->uid;
     request->op.test = test;
     request->op.job = NULL;
     if (!read_method(test))
         return;
-    test->is_number = params->has_user && read_number(params->user, &test->uid);
-    test->own = !params->has_user || (test->is_number && test->uid == request->client->uid);
-    if (test->own)
+    bool is_number = params->has_user && user_search_number(params->user, &test->search.uid);
+    test->own = !params->has_user || (is_number && test->search.uid == request->client->uid);
+    if (test->own) {
         judge(test);
-    else if (!test->is_number || is_allowed(test))
-        search(test, params->user);
+    } else if (!is_number || is_allowed(test)) {
+        test->search.on_found = on_found;
+        request->withdraw = withdraw_search;
+        user_search_begin(&test->search, request->client->io, params->user);
+    }
 }
