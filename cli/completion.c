@@ -51,6 +51,7 @@ static void print_bash(void)
     printf("    esac\n"
            "    case $verb:$method in\n"
            "    completion:) words+=' bash zsh fish' ;;\n"
+           "    policy:) words+=' test show' ;;\n"
            "    session:) words+=' open close' ;;\n"
            "    call: | help:) words+='");
     print_methods();
@@ -108,6 +109,7 @@ static void print_fish(void)
     print_methods();
     printf("'\ncomplete -c tcpbroker -n '__fish_seen_subcommand_from completion' -a 'bash zsh "
            "fish'\n"
+           "complete -c tcpbroker -n '__fish_seen_subcommand_from policy' -a 'test show'\n"
            "complete -c tcpbroker -n '__fish_seen_subcommand_from session' -a 'open close'\n");
 }
 

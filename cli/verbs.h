@@ -9,6 +9,7 @@ extern const struct cli_verb verb_connect;
 extern const struct cli_verb verb_errors;
 extern const struct cli_verb verb_help;
 extern const struct cli_verb verb_ls;
+extern const struct cli_verb verb_policy;
 extern const struct cli_verb verb_session;
 extern const struct cli_verb verb_reload;
 extern const struct cli_verb verb_ssh_proxy;

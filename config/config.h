@@ -13,7 +13,7 @@
  * back; strings, lists and named sections belong to it.
  * Errors:    CONFIG_E_INVALID with the reasons in struct config_report; < 0 -errno (-ENOMEM).
  * Limits:    CONFIG_MAX_LINE, CONFIG_MAX_FILE, CONFIG_MAX_ERRORS, CONFIG_MAX_NAMED,
- * CONFIG_MAX_NAME.
+ * CONFIG_MAX_RULES, CONFIG_MAX_NAME.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +31,8 @@ enum {
     CONFIG_MAX_FILE = 1 << 20, /* bytes of a file */
     CONFIG_MAX_ERRORS = 20,    /* kept in a report; the rest is counted */
     CONFIG_ERROR_SIZE = 768,   /* bytes of one error, with its NUL; longer ones are cut */
-    CONFIG_MAX_NAMED = 64,     /* named sections of one kind */
+    CONFIG_MAX_NAMED = 64,     /* named sections of one kind, */
+    CONFIG_MAX_RULES = 256,    /* but for rules */
     CONFIG_MAX_NAME = 64,      /* bytes of the name of one */
 };
 
@@ -46,6 +47,8 @@ enum config_log_level {
     CONFIG_LOG_INFO,
     CONFIG_LOG_DEBUG
 };
+enum config_policy_preset { CONFIG_POLICY_OPEN, CONFIG_POLICY_INTERNET, CONFIG_POLICY_INTRANET };
+enum config_condition { CONFIG_ANY, CONFIG_YES, CONFIG_NO };
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_PLAIN, CONFIG_LOG_JOURNAL };
 
 /* Items in the order they were written, each valid for its option and none there twice. */
@@ -91,7 +94,7 @@ struct config_named {
         void *object; /* struct config_<kind> */
         uint64_t set;
         size_t line; /* of its head, 0: it came by --set */
-    } items[CONFIG_MAX_NAMED];
+    } items[CONFIG_MAX_RULES];
 };
 
 /* config.connect_timeout, config.limits_line, ...: in range once config_load() said 0 */
@@ -105,6 +108,8 @@ struct config {
 /* The object of that name, NULL: there is none; and the i-th, NULL: there are not so many. */
 const void *config_named_find(const struct config *config, enum config_kind kind, const char *name);
 const void *config_named_at(const struct config *config, enum config_kind kind, size_t i);
+/* The line of the file that it begins in; 0: there is none, it came by --set. */
+size_t config_named_line(const struct config *config, enum config_kind kind, size_t i);
 
 /*
  * The same with its type, for each kind:

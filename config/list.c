@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/report.h"
+#include "config/rule.h"
 #include "config/value.h"
 
 /* ---- the kinds of items ---- */
@@ -68,6 +69,36 @@ static const char *check_endpoint(const char *item)
     return config_read_endpoint(item, &endpoint);
 }
 
+static const char *check_verdict(const char *item)
+{
+    enum config_verdict verdict;
+    return config_read_verdict(item, &verdict);
+}
+
+static const char *check_pattern(const char *item)
+{
+    struct config_pattern pattern;
+    return config_read_pattern(item, &pattern);
+}
+
+static const char *check_range(const char *item)
+{
+    struct config_range range;
+    return config_read_range(item, &range);
+}
+
+static const char *check_ports(const char *item)
+{
+    struct config_ports ports;
+    return config_read_ports(item, &ports);
+}
+
+/* What there is the daemon knows; here only what could be one. */
+static const char *check_word(const char *item)
+{
+    return strlen(item) > CONFIG_MAX_NAME ? "is longer than a name can be (64 bytes)" : NULL;
+}
+
 static const struct list_kind kinds[] = {
     {"protocol", "names of protocols", check_protocol},
     {"path", "absolute paths", check_path},
@@ -82,6 +113,15 @@ static const struct list_kind kinds[] = {
      check_target},
     {"host", "a name or an address of a host", check_host},
     {"endpoint", "a name or an address with :PORT", check_endpoint},
+    {"verdict", "one of allow, deny, report", check_verdict},
+    {"pattern", "names of hosts (a name or *.name)", check_pattern},
+    {"range",
+     "addresses (ADDRESS, ADDRESS/BITS, ADDRESS-ADDRESS, or public, private, loopback, link-local, "
+     "metadata, own, multicast)",
+     check_range},
+    {"ports", "ports (a number, FROM-TO, or the name of a service)", check_ports},
+    {"method", "names of methods", check_word},
+    {"name", "names", check_word},
 };
 
 const struct list_kind *list_kind(const char *name)

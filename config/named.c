@@ -13,6 +13,11 @@ static char *name_of(const struct config_named_item *item)
     return *(char *const *)item->object; /* each object begins with it */
 }
 
+size_t named_max(enum config_kind kind)
+{
+    return kind == CONFIG_KIND_rule ? CONFIG_MAX_RULES : CONFIG_MAX_NAMED;
+}
+
 struct config_named_item *named_find(struct config *config, const struct option_section *section,
                                      const char *name)
 {
@@ -35,6 +40,11 @@ const void *config_named_find(const struct config *config, enum config_kind kind
 const void *config_named_at(const struct config *config, enum config_kind kind, size_t i)
 {
     return i < config->named[kind].n ? config->named[kind].items[i].object : NULL;
+}
+
+size_t config_named_line(const struct config *config, enum config_kind kind, size_t i)
+{
+    return config->named[kind].items[i].line;
 }
 
 static uint64_t bit_of(const struct option *option)
@@ -279,6 +289,25 @@ static int check_pool(const struct config *config, const struct config_named_ite
     return result;
 }
 
+static int check_rule(const struct config *config, const struct config_named_item *item,
+                      const char *name, struct config_report *report)
+{
+    const struct config_rule *rule = item->object;
+    int result = 0;
+    for (size_t i = 0; i < rule->identity.n; i++)
+        if (!config_identity(config, rule->identity.items[i]))
+            result =
+                report_add(report, name, item->line,
+                           "[rule \"%s\"] names the identity %s, but there is no [identity \"%s\"]",
+                           rule->name, rule->identity.items[i], rule->identity.items[i]);
+    if (rule->secure == CONFIG_NO && (rule->verify != CONFIG_ANY || rule->identity.n > 0))
+        result = report_add(report, name, item->line,
+                            "[rule \"%s\"] has secure = no, and verify or identity, which only TLS "
+                            "has: it fits nothing",
+                            rule->name);
+    return result;
+}
+
 int named_check(const struct config *config, const char *name, struct config_report *report)
 {
     int result = 0;
@@ -295,6 +324,9 @@ int named_check(const struct config *config, const char *name, struct config_rep
                 result = CONFIG_E_INVALID;
             if (section->kind == CONFIG_KIND_tunnel &&
                 check_tunnel(config, &named->items[i], name, report) != 0)
+                result = CONFIG_E_INVALID;
+            if (section->kind == CONFIG_KIND_rule &&
+                check_rule(config, &named->items[i], name, report) != 0)
                 result = CONFIG_E_INVALID;
             if (section->kind == CONFIG_KIND_pool &&
                 check_pool(config, &named->items[i], name, report) != 0)

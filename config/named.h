@@ -6,10 +6,13 @@
  * Threads:   as for the struct config they belong to.
  * Ownership: struct config owns them; pointers to items are good until it is freed.
  * Errors:    CONFIG_E_INVALID, reported; < 0 -ENOMEM.
- * Limits:    CONFIG_MAX_NAMED of each kind.
+ * Limits:    named_max() of each kind.
  */
 #include "config/config.h"
 #include "config/option.h"
+
+/* So many there may be. */
+size_t named_max(enum config_kind kind);
 
 /* NULL: there is none */
 struct config_named_item *named_find(struct config *config, const struct option_section *section,

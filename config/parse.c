@@ -18,7 +18,7 @@ struct parser {
     bool in_section; /* of whatever kind */
     struct section_ref ref;
     size_t seen[OPTION_N]; /* line where it was set; 0: not yet. Of named sections: in this one */
-    size_t begun[CONFIG_KIND_N][CONFIG_MAX_NAMED]; /* line of the head; 0: not in this text */
+    size_t begun[CONFIG_KIND_N][CONFIG_MAX_RULES]; /* line of the head; 0: not in this text */
     char text[CONFIG_MAX_LINE + 1];
     char problem[OPTION_TEXT_SIZE];
 };

@@ -114,10 +114,10 @@ static int open_named(struct config *config, const struct option_section *sectio
     if (r != 0)
         return r;
     struct config_named_item *item = named_find(config, section, name);
-    if (!item && config->named[section->kind].n == CONFIG_MAX_NAMED)
+    if (!item && config->named[section->kind].n == named_max(section->kind))
         return report_add(place->report, place->name, place->line,
-                          "[%s \"%s\"] is one too many; expected at most %d of them", section->name,
-                          name, CONFIG_MAX_NAMED);
+                          "[%s \"%s\"] is one too many; expected at most %zu of them",
+                          section->name, name, named_max(section->kind));
     if (!item)
         r = named_add(config, section, name, place->line, &item);
     if (r == 0)

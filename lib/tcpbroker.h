@@ -538,6 +538,38 @@ struct tcpb_error_row {
     const char *text;
 };
 
+struct tcpb_policy_rule {
+    /* its name */
+    const char *name;
+    /* allow, deny or report */
+    const char *verdict;
+    /* as they are written; empty: it fits everything */
+    const char *conditions;
+    /* the line of the file where it begins; absent: it came by --set */
+    bool has_line;
+    int64_t line;
+    /* how often it has decided since the configuration was loaded */
+    int64_t hits;
+};
+
+struct tcpb_policy_address {
+    /* the address */
+    const char *address;
+    /* what kind of address it is: public, private, loopback, link-local, metadata, ... */
+    const char *scope;
+    /* allow, deny or report */
+    const char *verdict;
+    /* the rule that decides; absent: none, so the preset does */
+    bool has_rule;
+    const char *rule;
+    /* the line of the file where it begins */
+    bool has_line;
+    int64_t line;
+    /* the address in it that is denied, when that is another one */
+    bool has_form;
+    const char *form;
+};
+
 struct tcpb_limits {
     /* bytes of a line */
     int64_t line;
@@ -619,6 +651,18 @@ struct tcpb_error_data {
     /* its value */
     bool has_limit_value;
     int64_t limit_value;
+    /* the rule of the policy that denies it */
+    bool has_rule;
+    const char *rule;
+    /* the file that it stands in */
+    bool has_file;
+    const char *file;
+    /* the line where it begins */
+    bool has_line;
+    int64_t line;
+    /* policy.preset, when no rule but that denies it */
+    bool has_preset;
+    const char *preset;
     /* the thread that owns the socket (same session only) */
     bool has_owner;
     struct tcpb_thread owner;
@@ -1366,6 +1410,10 @@ struct tcpb_broker_stats_result {
     int64_t sessions_durable;
     /* durable sessions ended because nobody came back in time */
     int64_t leases_expired;
+    /* requests and connections of local programs that the policy denied */
+    int64_t policy_denied;
+    /* of those that passed: a rule with the verdict report let them */
+    int64_t policy_reported;
     /* requests cancelled by Broker.Cancel */
     int64_t cancelled;
     /* requests refused because another thread owns the socket */
@@ -1452,6 +1500,79 @@ struct tcpb_broker_reload_result {
     struct tcpb_strings reloaded;
     /* true: some of what has changed needs a restart */
     bool restart_needed;
+};
+
+/* Policy.Test: what the policy says to a request, without making it */
+struct tcpb_policy_test_params {
+    char unused_;
+    /* name or address of the other side; of TCPBind and TCPListen the local address (host name
+     * or address of 1..253 bytes, without blanks) */
+    bool has_hostname;
+    const char *hostname;
+    /* its port, or the local one (integer 1..65535 or a service name) */
+    bool has_port;
+    const char *port;
+    /* TLS (true or false; absent: false) */
+    bool has_secure;
+    bool secure;
+    /* as in TCPConnect (true or false; absent: true) */
+    bool has_verify;
+    bool verify;
+    /* the client certificate that would be presented (string of 1..64 bytes) */
+    bool has_identity;
+    const char *identity;
+    /* the method; absent: TCPConnect (string of 1..64 bytes) */
+    bool has_method;
+    const char *method;
+    /* name or number of the user who would ask; another one than oneself: root and the broker's
+     * own user only (string of 1..255 bytes) */
+    bool has_user;
+    const char *user;
+    /* deadline for the look-up; absent: that of Session.Set, else connect.lookup_timeout
+     * (milliseconds 0..86400000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+};
+
+struct tcpb_policy_test_result {
+    char unused_;
+    /* allow, deny or report; allow and report also when only some of the addresses are denied */
+    const char *verdict;
+    /* policy.preset */
+    const char *preset;
+    /* the number of the user */
+    int64_t uid;
+    /* false: the name was not looked up; it is denied whatever it leads to, or there is none */
+    bool looked_up;
+    /* the rule that decides; absent: none, so the preset does */
+    bool has_rule;
+    const char *rule;
+    /* the file that it stands in */
+    bool has_file;
+    const char *file;
+    /* the line where it begins */
+    bool has_line;
+    int64_t line;
+    /* each address, as the resolver gave them; struct tcpb_policy_address */
+    struct tcpb_objects addresses;
+};
+
+/* Policy.Show: the policy in force */
+struct tcpb_policy_show_params {
+    char unused_;
+};
+
+struct tcpb_policy_show_result {
+    char unused_;
+    /* policy.preset: open, internet or intranet */
+    const char *preset;
+    /* how often it has denied since the configuration was loaded */
+    int64_t preset_hits;
+    /* the file that the rules stand in */
+    bool has_file;
+    const char *file;
+    /* in the order in which they are asked; struct tcpb_policy_rule */
+    struct tcpb_objects rules;
 };
 
 /* rpc.discover: an OpenRPC document of all this */
@@ -1699,6 +1820,16 @@ int tcpb_broker_reload(struct tcpb *broker, const struct tcpb_broker_reload_para
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_reload_result **ret_result,
                        struct tcpb_error *error);
+
+/* Policy.Test: what the policy says to a request, without making it. */
+int tcpb_policy_test(struct tcpb *broker, const struct tcpb_policy_test_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_policy_test_result **ret_result, struct tcpb_error *error);
+
+/* Policy.Show: the policy in force. */
+int tcpb_policy_show(struct tcpb *broker, const struct tcpb_policy_show_params *params,
+                     struct tcpb_reply **ret_reply,
+                     const struct tcpb_policy_show_result **ret_result, struct tcpb_error *error);
 
 /* rpc.discover: an OpenRPC document of all this. */
 int tcpb_rpc_discover(struct tcpb *broker, const struct tcpb_rpc_discover_params *params,

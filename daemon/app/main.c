@@ -154,7 +154,10 @@ static int check(const struct arguments *arguments, const struct config *config)
     /* a start would do, but a reload would not */
     if (status == 0 && profiles_lose(&none, &snapshot->credentials, reason, sizeof(reason)))
         status = STATUS_USAGE;
-    if (status)
+    size_t n_path = strlen(arguments->check);
+    if (status && strncmp(reason, arguments->check, n_path) == 0 && reason[n_path] == ':')
+        fprintf(stderr, "%s\n", reason); /* it tells the line, too */
+    else if (status)
         fprintf(stderr, "%s: %s\n", arguments->check, reason);
     else
         printf("%s: no errors\n", arguments->check);

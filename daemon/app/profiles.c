@@ -1,13 +1,12 @@
 #include "app/profiles.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "app/ids.h"
 #include "config/value.h"
 #include "net/hostname.h"
 #include "util/log.h"
@@ -175,34 +174,6 @@ static int load_profiles(struct credentials *credentials, const struct config *c
 
 /* ---- identities ---- */
 
-/* getpwnam_r(3) and getgrnam_r(3) alike: *ret_known, and the number. Returns 0 or -ENOMEM. */
-static int find_user(const char *name, uint32_t *ret_id, bool *ret_known)
-{
-    char buffer[16384];
-    struct passwd entry, *found = NULL;
-
-    if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) == ENOMEM)
-        return -ENOMEM;
-    *ret_known = found != NULL;
-    *ret_id = found ? found->pw_uid : 0;
-    return 0;
-}
-
-static int find_group(const char *name, uint32_t *ret_id, bool *ret_known)
-{
-    size_t n_buffer = 262144; /* of a group with very many members */
-    struct group entry, *found = NULL;
-
-    char *buffer = malloc(n_buffer);
-    if (!buffer)
-        return -ENOMEM;
-    int r = getgrnam_r(name, &entry, buffer, n_buffer, &found);
-    *ret_known = found != NULL;
-    *ret_id = found ? found->gr_gid : 0;
-    free(buffer);
-    return r == ENOMEM ? -ENOMEM : 0;
-}
-
 /* Numbers of the users or groups of a list. Whom the system does not know is nobody: passed over,
  * with a line in the log. */
 static int read_ids(const struct config_list *list, const char *identity, const char *kind,
@@ -287,10 +258,10 @@ static int read_identity(const struct config_identity *config,
     if (r == 0)
         r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
     if (r == 0)
-        r = read_ids(&config->users, config->name, "user", find_user, &identity->uids,
+        r = read_ids(&config->users, config->name, "user", ids_find_user, &identity->uids,
                      &identity->n_uids);
     if (r == 0)
-        r = read_ids(&config->groups, config->name, "group", find_group, &identity->gids,
+        r = read_ids(&config->groups, config->name, "group", ids_find_group, &identity->gids,
                      &identity->n_gids);
     if (r == 0)
         r = read_destinations(&config->destinations, identity);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/policies.h"
 #include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/systemd.h"
@@ -72,6 +73,8 @@ int settings_snapshot(const struct config *config, const struct app_options *opt
     if (status == 0)
         status =
             pool_settings_load(&snapshot->pools, config, &snapshot->credentials, reason, n_reason);
+    if (status == 0)
+        status = policies_load(&snapshot->policy, config, options->config, reason, n_reason);
     if (status) {
         rpc_snapshot_unref(snapshot);
         return status;

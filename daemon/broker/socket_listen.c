@@ -122,9 +122,16 @@ int socket_accept(struct socket *socket, struct socket_accept *accept)
     int r = acceptor_has_waiting(socket->acceptor) ? take(socket, accept) : SOCKET_E_AGAIN;
     if (r != SOCKET_E_AGAIN || socket->non_blocking)
         return r;
+    socket_accept_later(socket, accept);
+    return SOCKET_E_PARKED;
+}
+
+void socket_accept_later(struct socket *socket, struct socket_accept *accept)
+{
+    ASSERT_OWNER(socket->room->loop);
+    ASSERT(socket->state == SOCKET_LISTENING && !socket->accept);
     socket->accept = accept;
     acceptor_interest(socket->acceptor, true);
-    return SOCKET_E_PARKED;
 }
 
 void socket_withdraw_accept(struct socket *socket, struct socket_accept *accept)

@@ -33,4 +33,7 @@ NODISCARD int socket_listen(struct socket *socket, int backlog);
  * gets one of these, or SOCKET_E_CLOSING when the listening socket goes. What fails leaves the
  * waiting connection where it is. */
 NODISCARD int socket_accept(struct socket *socket, struct socket_accept *accept);
+/* The same without a look first, LISTENING and blocking only: it is parked, and what waits already
+ * is taken in a later turn of the loop. */
+void socket_accept_later(struct socket *socket, struct socket_accept *accept);
 void socket_withdraw_accept(struct socket *socket, struct socket_accept *accept);

@@ -46,9 +46,12 @@ int credentials_user_of(struct credentials_user *ret_user, int fd)
     ret_user->uid = peer.uid;
     ret_user->gids[0] = peer.gid;
     ret_user->n_gids = 1;
+    ret_user->more_gids = false;
     /* socket(7); ERANGE (more groups than fit) leaves the first one, which is what we know then */
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, &ret_user->gids[1], &n_groups) == 0)
         ret_user->n_gids += n_groups / sizeof(ret_user->gids[0]);
+    else
+        ret_user->more_gids = true;
     return 0;
 }
 

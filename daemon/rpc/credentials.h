@@ -59,8 +59,9 @@ struct credentials_user {
     uid_t uid;
     gid_t gids[256];
     size_t n_gids;
+    bool more_gids;
 };
-/* Returns 0 or -errno. Groups beyond the array's are left out. */
+/* Returns 0 or -errno. With more groups than fit only the first is there, and more_gids. */
 NODISCARD int credentials_user_of(struct credentials_user *ret_user, int fd);
 
 /*

@@ -35,6 +35,8 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
     [METHOD_BROKER_ERRORS] = method_broker_errors,
+    [METHOD_POLICY_TEST] = method_policy_test,
+    [METHOD_POLICY_SHOW] = method_policy_show,
     [METHOD_RPC_DISCOVER] = method_rpc_discover,
 };
 

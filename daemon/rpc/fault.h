@@ -25,14 +25,17 @@ struct fault {
     int64_t limit_value;
     struct label owner;
     bool has_owner;
-    int64_t sent;                /* -1: unset */
-    int64_t position;            /* -1: unset */
-    int sys_errno;               /* 0: unset */
-    int gai;                     /* 0: unset */
-    int64_t retry_after_ms;      /* 0: unset; with until */
-    char until[32];              /* RFC 3339 */
-    const struct net_error *net; /* attempts and TLS details */
-    const struct dial *explain;  /* its addresses and its chain, too */
+    int64_t sent;                 /* -1: unset */
+    int64_t position;             /* -1: unset */
+    int sys_errno;                /* 0: unset */
+    int gai;                      /* 0: unset */
+    int64_t retry_after_ms;       /* 0: unset; with until */
+    char until[32];               /* RFC 3339 */
+    const char *rule, *rule_file; /* of the policy, which has denied it */
+    size_t rule_line;             /* 0: it has none */
+    const char *preset;           /* that of the policy has denied it */
+    const struct net_error *net;  /* attempts and TLS details */
+    const struct dial *explain;   /* its addresses and its chain, too */
 };
 
 /* Start one: stage and retryable are the table's. */

@@ -86,6 +86,13 @@ void fault_write(struct writer *writer, const struct proto_id *id, const struct 
     data->position = fault->position;
     data->has_gai = fault->gai != 0;
     data->gai = fault->gai ? gai_name(fault->gai) : NULL;
+    data->has_rule = data->has_file = fault->rule != NULL;
+    data->rule = fault->rule;
+    data->file = fault->rule_file;
+    data->has_line = fault->rule_line > 0;
+    data->line = (int64_t)fault->rule_line;
+    data->has_preset = fault->preset != NULL;
+    data->preset = fault->preset;
     int sys_errno = fault->sys_errno ? fault->sys_errno : net ? net->sys_errno : 0;
     data->has_sys_errno = sys_errno != 0;
     data->sys_errno = sys_errno ? errno_name(sys_errno) : NULL;

@@ -10,6 +10,7 @@
 #include "broker/stats.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/police.h"
 #include "rpc/secure.h"
 #include "util/log.h"
 
@@ -221,9 +222,67 @@ static void end_accept(struct request *request, int r)
         answer_accept(request, socket);
 }
 
+/* ---- the policy ---- */
+
+static void ask(const struct request *request, struct police *police)
+{
+    const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
+    const struct address *near = socket_local(request->socket);
+
+    police_request(police, request);
+    police->question.listen_address = near;
+    police->question.listen_port = near ? address_port(near) : 0;
+    police->question.secure = params->secure;
+    police->question.identity = params->has_identity ? params->identity : NULL;
+    police->question.no_address_yet = true;
+}
+
+/* As far as it is known before anybody comes; false: the request was answered. */
+static bool may_pass(struct request *request)
+{
+    struct police police;
+    struct fault fault;
+
+    if (!police_concerns(request->client->io->snapshot->policy, METHOD_TCP_ACCEPT))
+        return true;
+    ask(request, &police);
+    if (police_passes(&police, "TCPAccept", &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
+/* Who may not come is sent away, and the next one waited for. Returns r; SOCKET_E_PARKED then; or
+ * SOCKET_E_AGAIN for a non-blocking socket. */
+static int send_away(struct request *request, int r)
+{
+    struct socket_accept *accept = &request->op.accept;
+    struct police police;
+    struct fault fault;
+
+    if (r || !police_concerns(request->client->io->snapshot->policy, METHOD_TCP_ACCEPT))
+        return r;
+    struct address far = *socket_remote(accept->accepted);
+    size_t n = 1;
+    ask(request, &police);
+    if (police_addresses(&police, &far, &n, "TCPAccept", &fault))
+        return 0;
+    session_socket_free(request_session(request), accept->accepted, false);
+    (void)stats_sub(accepts, 1); /* it was not given out */
+    accept->accepted = NULL;
+    if (request->socket->non_blocking)
+        return SOCKET_E_AGAIN;
+    socket_accept_later(request->socket, accept);
+    return SOCKET_E_PARKED;
+}
+
 static void on_accepted(struct socket_accept *accept, int r)
 {
-    end_accept(container_of(accept, struct request, op.accept), r);
+    struct request *request = container_of(accept, struct request, op.accept);
+
+    r = send_away(request, r);
+    if (r != SOCKET_E_PARKED)
+        end_accept(request, r);
 }
 
 static void withdraw_accept(struct request *request, struct fault *fault)
@@ -286,13 +345,13 @@ void method_tcp_accept(struct request *request)
 {
     const struct proto_tcp_accept_params *params = &request->params.tcp_accept;
 
-    if (!request_socket(request, params->socket))
+    if (!request_socket(request, params->socket) || !may_pass(request))
         return;
     request->op.job = NULL;
     if (params->secure ? !make_job(request) : !is_plain(request))
         return;
     request->op.accept = (struct socket_accept){.owner = request->thread, .on_done = on_accepted};
-    int r = socket_accept(request->socket, &request->op.accept);
+    int r = send_away(request, socket_accept(request->socket, &request->op.accept));
     if (r != SOCKET_E_PARKED) {
         end_accept(request, r);
         return;

@@ -9,6 +9,7 @@
 
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/police.h"
 
 /* ---- of a socket
  * ---------------------------------------------------------------------------------------------- */
@@ -188,14 +189,37 @@ static void on_addresses(struct request *request, struct lookup *lookup)
     lookup_free(lookup);
 }
 
+/* host or address: what the look-up is for. False: the policy has denied it, and the request was
+ * answered. */
+static bool passes(struct request *request, const char *host, const struct address *address)
+{
+    struct police police;
+    struct fault fault;
+
+    if (!police_concerns(request->client->io->snapshot->policy, request->call->method))
+        return true;
+    police_request(&police, request);
+    if (host)
+        police_host(&police, host);
+    police.question.address = address;
+    if (police_passes(&police, request_name(request), &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
 void method_tcp_name2addr(struct request *request)
 {
     const struct proto_tcp_name2addr_params *params = &request->params.tcp_name2addr;
+    char host[256];
+
+    method_strip_brackets(params->hostname, host, sizeof(host));
+    if (!passes(request, host, NULL))
+        return;
     struct lookup *lookup = new_lookup(LOOKUP_ADDRESSES, params->ipv6);
 
-    if (lookup) {
-        method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
-    }
+    if (lookup)
+        snprintf(lookup->host, sizeof(lookup->host), "%s", host);
     (void)method_look_up(request, lookup, params->has_timeout_ms, params->timeout_ms, on_addresses);
 }
 
@@ -211,15 +235,19 @@ static void on_name(struct request *request, struct lookup *lookup)
 
 void method_tcp_addr2name(struct request *request)
 {
+    struct address address;
     struct fault fault;
-    struct lookup *lookup = new_lookup(LOOKUP_NAME, false);
 
-    if (lookup && address_parse(&lookup->address, request->params.tcp_addr2name.address, 0)) {
-        lookup_free(lookup);
+    if (address_parse(&address, request->params.tcp_addr2name.address, 0)) {
         fault_param(&fault, "TCPAddr2Name", "address", "an IPv4 or IPv6 address");
         request_fail(request, &fault);
         return;
     }
+    if (!passes(request, NULL, &address))
+        return;
+    struct lookup *lookup = new_lookup(LOOKUP_NAME, false);
+    if (lookup)
+        lookup->address = address;
     (void)method_look_up(request, lookup, request->params.tcp_addr2name.has_timeout_ms,
                          request->params.tcp_addr2name.timeout_ms, on_name);
 }

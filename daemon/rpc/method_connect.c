@@ -17,13 +17,8 @@
 #include "rpc/method.h"
 #include "rpc/pace.h"
 #include "rpc/secure.h"
+#include "rpc/target.h"
 #include "util/log.h"
-
-struct target {
-    char host[256];         /* without brackets */
-    struct address literal; /* n_bytes 0: a name */
-    uint16_t port;          /* 0: a service name */
-};
 
 static void describe(const struct request *request, char *text, size_t n_text)
 {
@@ -31,120 +26,11 @@ static void describe(const struct request *request, char *text, size_t n_text)
     snprintf(text, n_text, "TCPConnect to %s port %s", params->hostname, params->port);
 }
 
-static void fail_param(struct request *request, const char *param, const char *expected)
-{
-    struct fault fault;
-
-    fault_param(&fault, request_name(request), param, expected);
-    request_fail(request, &fault);
-}
-
 static void fail_memory(struct request *request)
 {
     struct fault fault;
     fault_set(&fault, WIRE_ENOBUFS, "TCPConnect: out of memory");
     request_fail(request, &fault);
-}
-
-/* ---- parameters
- * -----------------------------------------------------------------------------------------------
- */
-
-void method_strip_brackets(const char *hostname, char *host, size_t n_host)
-{
-    struct address address;
-    size_t n = strlen(hostname);
-    /* RFC 3986 section 3.2.2: brackets belong to IPv6 addresses only */
-    bool bracketed = hostname[0] == '[' && address_parse(&address, hostname, 0) == 0;
-
-    snprintf(host, n_host, "%.*s", (int)(bracketed ? n - 2 : n), hostname + (bracketed ? 1 : 0));
-}
-
-static void read_target(const struct proto_tcp_connect_params *params, struct target *ret_target)
-{
-    char *end;
-    unsigned long port = strtoul(params->port, &end, 10);
-
-    memset(ret_target, 0, sizeof(*ret_target));
-    ret_target->port =
-        *end == '\0' ? (uint16_t)port : 0; /* the field table has checked the range */
-    method_strip_brackets(params->hostname, ret_target->host, sizeof(ret_target->host));
-    if (address_parse(&ret_target->literal, params->hostname, ret_target->port))
-        ret_target->literal.n_bytes = 0;
-}
-
-/* port 0: not known yet. Returns true, or false with *ret_fault. */
-static bool read_identity(const struct request *request, uint16_t port, struct dial *dial,
-                          struct fault *ret_fault)
-{
-    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    const struct credentials_use use = {
-        .host = params->hostname,
-        .server_name = params->has_server_name ? params->server_name : NULL,
-        .port = port,
-        .verify = params->verify,
-    };
-    return !params->secure || !params->has_identity ||
-           secure_identity(request, params->identity, &use, dial, ret_fault);
-}
-
-static bool prepare_tls(struct request *request, const struct target *target, struct dial *dial)
-{
-    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    struct fault fault;
-
-    snprintf(dial->server_name, sizeof(dial->server_name), "%s",
-             params->has_server_name ? params->server_name : target->host);
-    if (!secure_profile(request, params->has_profile, params->profile, dial) ||
-        (params->has_alpn && !secure_alpn(request, &params->alpn, dial)))
-        return false;
-    if (read_identity(request, target->port, dial, &fault))
-        return true;
-    request_fail(request, &fault);
-    return false;
-}
-
-static bool is_plain(struct request *request)
-{
-    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    const struct secure_member members[] = {
-        {"identity", params->has_identity},       {"profile", params->has_profile},
-        {"server_name", params->has_server_name}, {"alpn", params->has_alpn},
-        {"min_tls", params->has_min_tls},
-    };
-    return secure_unnamed(request, members, sizeof(members) / sizeof(members[0]));
-}
-
-/* All that does not depend on the look-up. Returns false when the request was answered. */
-static bool prepare(struct request *request, const struct target *target, struct dial *dial)
-{
-    const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
-    const struct rpc_snapshot *snapshot = request->client->io->snapshot;
-
-    dial->own_settings = true;
-    dial->settings = snapshot->dial;
-    dial->family = method_family(params->family);
-    dial->secure = params->secure;
-    dial->verify = params->verify;
-    dial->hand_out = params->attach;
-    dial->explain = params->explain;
-    dial->min_tls13 = params->min_tls == 1;
-    if (params->attach && !method_can_attach(request))
-        return false;
-    if (params->has_local_address && address_parse(&dial->local, params->local_address, 0)) {
-        fail_param(request, "local_address", "an IPv4 or IPv6 address of this host");
-        return false;
-    }
-    if (target->literal.n_bytes && dial->family != AF_UNSPEC &&
-        dial->family != address_family(&target->literal)) {
-        struct fault fault;
-        fault_set(&fault, WIRE_NO_DATA, "TCPConnect: %s is no %s address", target->host,
-                  dial->family == AF_INET ? "IPv4" : "IPv6");
-        request_fail(request, &fault);
-        return false;
-    }
-    return (params->secure ? prepare_tls(request, target, dial) : is_plain(request)) &&
-           pace_request(request, ACCOUNT_CONNECTS);
 }
 
 /* ---- the way back
@@ -303,7 +189,7 @@ static void on_dial(struct request *request, struct dial *dial)
 }
 
 /* A pool may have the connection ready; it needs no job then. True: answered. */
-static bool take_warm(struct request *request, const struct target *target, struct dial *dial)
+static bool take_warm(struct request *request, struct target *target, struct dial *dial)
 {
     const struct pools *pools = &request->client->io->snapshot->pools;
     struct shelf *shelf = pools_match(pools, target->host, target->port, dial);
@@ -315,6 +201,10 @@ static bool take_warm(struct request *request, const struct target *target, stru
     socket_set_shelf(request->socket, shelf, tag.made_ms);
     if (!dial->connection)
         return false;
+    if (!target_lets(request, target, &dial->connection->remote)) {
+        pools_put_back(request, shelf, &dial->connection, &tag);
+        return false;
+    }
     dial->pooled = true;
     on_dial(request, dial);
     return true;
@@ -347,7 +237,16 @@ static void start_dial(struct request *request)
 {
     struct job *job = request->op.job;
     int64_t remain_ms = (job->dial->deadline_us - loop_clock_us()) / 1000;
+    struct fault fault;
+    char what[384];
 
+    if (police_concerns(request->client->io->snapshot->policy, METHOD_TCP_CONNECT)) {
+        describe(request, what, sizeof(what));
+        if (!target_passes(request, job->dial, what, &fault)) {
+            fail_connect(request, &fault);
+            return;
+        }
+    }
     if (dial_here(job->dial, dialers_backoff(request->client->io->shared->dialers))) {
         struct dial *dial = job->dial;
         job->dial = NULL;
@@ -395,7 +294,7 @@ static void on_lookup(struct request *request, struct lookup *lookup)
     lookup_free(lookup);
     /* the port of a service is known only now */
     if (!renew_trust(request, dial, &fault) ||
-        !read_identity(request, address_port(&dial->addresses[0]), dial, &fault))
+        !target_identity(request, address_port(&dial->addresses[0]), dial, &fault))
         fail_connect(request, &fault);
     else
         start_dial(request);
@@ -430,6 +329,19 @@ static void start_lookup(struct request *request, const struct target *target)
     }
 }
 
+/* What is denied whatever the name leads to is not even looked up. */
+static bool pass_by_name(struct request *request, struct target *target)
+{
+    struct fault fault;
+    char what[384];
+
+    describe(request, what, sizeof(what));
+    if (target_may_pass(request, target, what, &fault))
+        return true;
+    fail_connect(request, &fault);
+    return false;
+}
+
 void method_tcp_connect(struct request *request)
 {
     const struct proto_tcp_connect_params *params = &request->params.tcp_connect;
@@ -443,13 +355,19 @@ void method_tcp_connect(struct request *request)
         request_fail(request, &fault);
         return;
     }
-    read_target(params, &target);
+    target_read(params, &target);
     struct dial *dial = calloc(1, sizeof(*dial));
     if (!dial) {
         fail_memory(request);
         return;
     }
-    if (!prepare(request, &target, dial)) {
+    if (!target_prepare(request, &target, dial)) {
+        dial_free(dial);
+        return;
+    }
+    if ((police_concerns(snapshot->policy, METHOD_TCP_CONNECT) &&
+         !pass_by_name(request, &target)) ||
+        !pace_request(request, ACCOUNT_CONNECTS)) {
         dial_free(dial);
         return;
     }

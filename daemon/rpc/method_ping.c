@@ -12,6 +12,7 @@
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/pace.h"
+#include "rpc/police.h"
 
 enum { PING_E_LIMIT = 1000 }; /* beside those of ping_new() */
 
@@ -134,6 +135,39 @@ static void send_echo(struct request *request, const struct address *address)
     (void)!request_deadline(request, left_ms > 0 ? left_ms : 0);
 }
 
+static void ask(const struct request *request, const char *host, struct police *police)
+{
+    police_request(police, request);
+    police_host(police, host);
+    police->question.no_address_yet = true;
+}
+
+/* The policy leaves out addresses that it denies. */
+static bool passes(const struct request *request, const char *host, struct address *addresses,
+                   size_t *n, struct fault *ret_fault)
+{
+    struct police police;
+    char what[320];
+
+    if (!police_concerns(request->client->io->snapshot->policy, METHOD_TCP_PING))
+        return true;
+    describe(request, what, sizeof(what));
+    ask(request, host, &police);
+    return police_addresses(&police, addresses, n, what, ret_fault);
+}
+
+static bool may_pass(const struct request *request, const char *host, struct fault *ret_fault)
+{
+    struct police police;
+    char what[320];
+
+    if (!police_concerns(request->client->io->snapshot->policy, METHOD_TCP_PING))
+        return true;
+    describe(request, what, sizeof(what));
+    ask(request, host, &police);
+    return police_passes(&police, what, ret_fault);
+}
+
 static void on_lookup(struct request *request, struct lookup *lookup)
 {
     struct fault fault;
@@ -143,6 +177,8 @@ static void on_lookup(struct request *request, struct lookup *lookup)
     if (lookup->gai) {
         describe(request, what, sizeof(what));
         fault_gai(&fault, lookup->gai, lookup->sys_errno, what, lookup->host, "");
+        request_fail(request, &fault);
+    } else if (!passes(request, lookup->host, lookup->addresses, &lookup->n_addresses, &fault)) {
         request_fail(request, &fault);
     } else {
         send_echo(request, &lookup->addresses[0]);
@@ -154,16 +190,27 @@ void method_tcp_ping(struct request *request)
 {
     const struct proto_tcp_ping_params *params = &request->params.tcp_ping;
     struct address literal;
+    struct fault fault;
+    char host[256];
+    size_t n = 1;
 
+    method_strip_brackets(params->hostname, host, sizeof(host));
     if (address_parse(&literal, params->hostname, 0) == 0) {
-        send_echo(request, &literal);
+        if (passes(request, host, &literal, &n, &fault))
+            send_echo(request, &literal);
+        else
+            request_fail(request, &fault);
+        return;
+    }
+    if (!may_pass(request, host, &fault)) {
+        request_fail(request, &fault);
         return;
     }
     struct lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup) {
         lookup->kind = LOOKUP_ADDRESSES;
         lookup->family = AF_UNSPEC;
-        method_strip_brackets(params->hostname, lookup->host, sizeof(lookup->host));
+        snprintf(lookup->host, sizeof(lookup->host), "%s", host);
     }
     (void)method_look_up(request, lookup, true, params->timeout, on_lookup);
 }

@@ -11,6 +11,7 @@
 #include "rpc/explain.h"
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/police.h"
 #include "rpc/secure.h"
 #include "util/log.h"
 
@@ -199,6 +200,37 @@ static bool prepare_server(struct request *request, struct dial *dial)
     return secure_as_server(request, &server, dial);
 }
 
+static bool passes(struct request *request)
+{
+    const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
+    const struct socket *socket = request->socket;
+    const struct address *remote = socket_remote(socket);
+    struct police police;
+    struct fault fault;
+    char host[256], what[384];
+
+    if (!police_concerns(request->client->io->snapshot->policy, METHOD_TCP_START_TLS))
+        return true;
+    police_request(&police, request);
+    if (socket->hostname) {
+        method_strip_brackets(socket->hostname, host, sizeof(host));
+        police_host(&police, host);
+        police.question.port = remote ? address_port(remote) : 0;
+    } else { /* it came in: the port that it came from is no destination */
+        police.question.listen_address = socket_local(socket);
+        police.question.listen_port = socket_local(socket) ? address_port(socket_local(socket)) : 0;
+    }
+    police.question.address = remote;
+    police.question.secure = true;
+    police.question.verify = params->verify && !params->server;
+    police.question.identity = params->has_identity ? params->identity : NULL;
+    describe(request, what, sizeof(what));
+    if (police_passes(&police, what, &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
 void method_tcp_start_tls(struct request *request)
 {
     const struct proto_tcp_start_tls_params *params = &request->params.tcp_start_tls;
@@ -212,6 +244,8 @@ void method_tcp_start_tls(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    if (!passes(request))
+        return;
     struct dial *dial = calloc(1, sizeof(*dial));
     if (dial && !(params->server ? prepare_server(request, dial) : prepare_client(request, dial))) {
         dial_free(dial);

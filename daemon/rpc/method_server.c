@@ -9,6 +9,7 @@
 
 #include "rpc/job.h"
 #include "rpc/method.h"
+#include "rpc/police.h"
 
 /* r: SOCKET_E_* or -errno of what the socket was asked for. */
 static void fail(struct request *request, int r)
@@ -92,6 +93,40 @@ static void fail_bind(struct request *request, int r)
     request_fail(request, &fault);
 }
 
+/* The policy's question about serving at that address. */
+static void ask(const struct request *request, const struct address *address, uint16_t port,
+                struct police *police)
+{
+    police_request(police, request);
+    police->question.listen_address = address;
+    police->question.listen_port = port;
+    police->question.no_listen_port_yet = port == 0;
+}
+
+static bool may_bind(struct request *request, const struct address *address, uint16_t port)
+{
+    struct address all = *address;
+    struct police police;
+    struct fault fault;
+    char what[192];
+
+    if (!police_concerns(request->client->io->snapshot->policy, METHOD_TCP_BIND))
+        return true;
+    if (all.n_bytes == 0 && request->socket->family == AF_INET) {
+        all = (struct address){.n_bytes = sizeof(all.v4)};
+        all.v4.sin_family = AF_INET;
+    } else if (all.n_bytes == 0) {
+        all = (struct address){.n_bytes = sizeof(all.v6)};
+        all.v6.sin6_family = AF_INET6;
+    }
+    ask(request, &all, port, &police);
+    describe(request, what, sizeof(what));
+    if (police_passes(&police, what, &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
+}
+
 static void bind_to(struct request *request, uint16_t port)
 {
     const struct proto_tcp_bind_params *params = &request->params.tcp_bind;
@@ -104,6 +139,8 @@ static void bind_to(struct request *request, uint16_t port)
         request_fail(request, &fault);
         return;
     }
+    if (!may_bind(request, &address, port))
+        return;
     int r = socket_bind(request->socket, &address, port);
     if (r) {
         fail_bind(request, r);
@@ -190,11 +227,35 @@ void method_tcp_bind(struct request *request)
  * ------------------------------------------------------------------------------------------------
  */
 
+/* The port that TCPBind with port 0 has got is judged here, by the rules for TCPBind too. */
+static bool may_listen(struct request *request)
+{
+    const struct policy *policy = request->client->io->snapshot->policy;
+    const struct address *local = socket_local(request->socket);
+    struct police police;
+    struct fault fault;
+
+    if (!local ||
+        (!police_concerns(policy, METHOD_TCP_LISTEN) && !police_concerns(policy, METHOD_TCP_BIND)))
+        return true;
+    ask(request, local, address_port(local), &police);
+    bool passes = police_passes(&police, "TCPListen", &fault);
+    if (passes && police_concerns(policy, METHOD_TCP_BIND)) {
+        police.question.method = METHOD_TCP_BIND;
+        passes = police_passes(&police, "TCPListen", &fault);
+    }
+    if (!passes)
+        request_fail(request, &fault);
+    return passes;
+}
+
 void method_tcp_listen(struct request *request)
 {
     const struct proto_tcp_listen_params *params = &request->params.tcp_listen;
 
     if (!request_socket(request, params->socket))
+        return;
+    if (!may_listen(request))
         return;
     int r = socket_listen(request->socket, (int)params->backlog);
     if (r) {

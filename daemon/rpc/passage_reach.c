@@ -11,6 +11,7 @@
 #include "broker/stats.h"
 #include "net/watch.h"
 #include "rpc/pace.h"
+#include "rpc/police.h"
 #include "rpc/secure.h"
 #include "rpc/sessions.h"
 #include "rpc/shares.h"
@@ -252,12 +253,69 @@ void passage_on_deadline(struct timer *timer)
     passage_fail(passage, &fault);
 }
 
-/* Every destination that a door leads to passes here, its addresses known: the place for rules of
- * who may reach what. A refusal is a fault with STAGE_POLICY. */
+static bool is_policed(const struct passage *passage)
+{
+    return police_concerns(passage->io->snapshot->policy, METHOD_TCP_CONNECT);
+}
+
+/* The policy's question: it is a TCPConnect, of who is at the program's end of a Unix socket. Who
+ * comes by TCP may be anybody on this host. */
+static void ask(const struct passage *passage, struct police *police)
+{
+    const struct route *route = passage->route;
+
+    police_peer(police, passage->io->snapshot->policy, METHOD_TCP_CONNECT,
+                passage->peer.uid == (uid_t)-1 ? -1 : passage->fd);
+    police->pid = passage->peer.pid;
+    police_host(police, passage->host);
+    police->question.port = passage->port;
+    police->question.no_address_yet = true;
+    police->question.secure = route->secure;
+    police->question.verify = route->verify;
+    police->question.identity = route->identity ? identity_name(route->identity) : NULL;
+}
+
+/* What is denied whatever the name leads to is not even looked up. */
+static bool pass_by_name(struct passage *passage)
+{
+    struct police police;
+    struct fault fault;
+    char what[384];
+
+    if (!is_policed(passage))
+        return true;
+    ask(passage, &police);
+    describe(passage, what, sizeof(what));
+    if (police_passes(&police, what, &fault))
+        return true;
+    passage_fail(passage, &fault);
+    return false;
+}
+
+static bool pass_by_addresses(struct passage *passage)
+{
+    struct police police;
+    struct fault fault;
+    char what[384];
+
+    if (!is_policed(passage))
+        return true;
+    ask(passage, &police);
+    describe(passage, what, sizeof(what));
+    if (police_addresses(&police, passage->dial->addresses, &passage->dial->n_addresses, what,
+                         &fault))
+        return true;
+    passage_fail(passage, &fault);
+    return false;
+}
+
+/* Every destination that a door leads to passes here, its addresses known. */
 static void start_dial(struct passage *passage)
 {
     int64_t remain_ms = (passage->dial->deadline_us - loop_clock_us()) / 1000;
 
+    if (!pass_by_addresses(passage))
+        return;
     if (timers_start(&passage->io->loop->timers, &passage->deadline,
                      (uint64_t)((remain_ms > 0 ? remain_ms : 0) + FLIGHT_BACKSTOP_MS),
                      passage_on_deadline))
@@ -373,7 +431,7 @@ void passage_reach(struct passage *passage)
                              : passage->io->snapshot->settings.connect_timeout_ms;
 
     passage->state = PASSAGE_REACHING;
-    if (!begin_session(passage))
+    if (!begin_session(passage) || !pass_by_name(passage))
         return;
     passage->dial = prepare(passage, timeout_ms);
     if (!passage->dial) {

@@ -7,6 +7,7 @@
 
 #include "broker/stats.h"
 #include "rpc/fault.h"
+#include "rpc/police.h"
 #include "util/log.h"
 
 /* One connection that is being made. */
@@ -159,6 +160,31 @@ static void on_dial_back(struct mail *mail)
     fail_making(making, fault.message);
 }
 
+/* It is made for whoever may have it; who takes it is judged then. what is known: with the
+ * addresses, of which those that are denied are left out, or without. */
+static bool passes(struct making *making, struct fault *ret_fault)
+{
+    const struct pool *pool = making->pool;
+    struct dial *dial = making->dial;
+    struct police police;
+    char address[HOSTNAME_WIRE_MAX + 32], literal[ADDRESS_TEXT_MAX];
+
+    if (!police_concerns(making->snapshot->policy, METHOD_TCP_CONNECT))
+        return true;
+    police_anyone(&police, making->snapshot->policy, METHOD_TCP_CONNECT);
+    police_host(&police,
+                *pool->host ? pool->host : address_text(&pool->address, literal, sizeof(literal)));
+    police.question.port = pool->port;
+    police.question.secure = pool->secure;
+    police.question.verify = pool->verify;
+    police.question.identity = pool->identity ? identity_name(pool->identity) : NULL;
+    police.question.no_address_yet = dial->n_addresses == 0;
+    address_of(pool, address, sizeof(address));
+    return dial->n_addresses
+               ? police_addresses(&police, dial->addresses, &dial->n_addresses, address, ret_fault)
+               : police_passes(&police, address, ret_fault);
+}
+
 static void send_dial(struct making *making)
 {
     struct dial *dial = making->dial;
@@ -182,7 +208,10 @@ static void on_lookup_back(struct mail *mail)
         making->dial->n_addresses = lookup->n_addresses;
         lookup->addresses = NULL;
         lookup_free(lookup);
-        send_dial(making);
+        if (passes(making, &fault))
+            send_dial(making);
+        else
+            fail_making(making, fault.message);
         return;
     }
     fault_gai(&fault, lookup->gai ? lookup->gai : EAI_AGAIN, lookup->sys_errno, "connecting",
@@ -254,6 +283,7 @@ static bool begin(struct pool_keeper *keeper, size_t index, uid_t uid)
 {
     const struct pool *pool = &keeper->snapshot->pools.pools[index];
     struct making *making = calloc(1, sizeof(*making));
+    struct fault fault = {.message = "too many names wait to be looked up"};
     int r = -ENOMEM;
 
     if (making) {
@@ -265,6 +295,8 @@ static bool begin(struct pool_keeper *keeper, size_t index, uid_t uid)
         list_append(&keeper->makings, &making->link);
         r = prepare_dial(making);
     }
+    if (r == 0 && !passes(making, &fault))
+        r = -EACCES;
     if (r == 0 && *pool->host)
         r = send_lookup(making);
     else if (r == 0)
@@ -273,7 +305,7 @@ static bool begin(struct pool_keeper *keeper, size_t index, uid_t uid)
         return true;
     shelf_failed(pool->shelf, uid, shelf_now());
     stats_count(pool_failed);
-    tell(keeper, index, r == -ENOMEM ? "out of memory" : "too many names wait to be looked up");
+    tell(keeper, index, r == -ENOMEM ? "out of memory" : fault.message);
     if (making)
         end_making(making);
     return false;

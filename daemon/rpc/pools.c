@@ -90,6 +90,15 @@ struct connection *pools_take(struct request *request, struct shelf *shelf,
     return connection;
 }
 
+void pools_put_back(struct request *request, struct shelf *shelf, struct connection **connection,
+                    const struct shelf_tag *tag)
+{
+    (void)stats_sub(pool_taken, 1);
+    (void)!shelf_put(shelf, connection, tag, shelf_now());
+    *connection = warm_retire(*connection); /* for which there was no place any more */
+    pool_keeper_wake(request->client->io->shared->keeper);
+}
+
 bool pools_give_back(struct request *request, bool *ret_reused)
 {
     enum rest_outcome outcome = socket_rest(request->socket, request->client->uid, shelf_now());

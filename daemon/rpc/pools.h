@@ -47,6 +47,9 @@ struct shelf *pools_match(const struct pools *pools, const char *host, uint16_t 
 /* A good one for the request's user, or NULL; who is missing one is told to the keeper. */
 struct connection *pools_take(struct request *request, struct shelf *shelf,
                               struct shelf_tag *ret_tag);
+/* Put one that was taken back as it was: the request may not have it after all. */
+void pools_put_back(struct request *request, struct shelf *shelf, struct connection **connection,
+                    const struct shelf_tag *tag);
 /* Put the connection of the request's socket on its shelf. True: the socket has none any more;
  * *ret_reused: it rests there (else it was closed). False: there is no place, or it is not at rest.
  */

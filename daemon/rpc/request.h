@@ -22,6 +22,7 @@ struct echo;
 struct errand;
 struct gather;
 struct job;
+struct policy_test;
 struct reload_call;
 
 struct request {
@@ -50,6 +51,7 @@ struct request {
                 struct socket_accept accept;
                 struct socket_secure secure;
                 struct socket_hold hold;
+                struct policy_test *test; /* rpc/method_policy.c */
             };
         };
         struct errand *errand;      /* rpc/errand.h */

@@ -12,6 +12,7 @@ struct rpc_snapshot *rpc_snapshot_unref(struct rpc_snapshot *snapshot)
 {
     if (!snapshot || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) > 1)
         return NULL;
+    policy_free(snapshot->policy);
     pools_deinit(&snapshot->pools);
     credentials_deinit(&snapshot->credentials);
     free(snapshot);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "broker/account.h"
+#include "broker/policy.h"
 #include "broker/table.h"
 #include "net/dial.h"
 #include "net/resolver.h"
@@ -35,7 +36,8 @@ struct rpc_snapshot {
     struct rpc_settings settings;
     struct dial_settings dial;
     struct credentials credentials;
-    struct pools pools; /* they borrow from credentials */
+    struct pools pools;    /* they borrow from credentials */
+    struct policy *policy; /* NULL: everything is allowed */
 };
 
 struct rpc_snapshot *rpc_snapshot_ref(struct rpc_snapshot *snapshot);

@@ -13,7 +13,8 @@ static char problem[OPTION_TEXT_SIZE];
 /* one named section of each kind, and what else an option may stand in */
 static void begin(void)
 {
-    static const char text[] = "[tls \"x\"]\n[identity \"x\"]\n[tunnel \"x\"]\n[pool \"x\"]\n";
+    static const char text[] = "[tls \"x\"]\n[identity \"x\"]\n[tunnel \"x\"]\n[pool \"x\"]\n"
+                               "[rule \"x\"]\n";
     struct config_report report;
     config = config_new_default();
     CHECK(config != NULL);
@@ -383,8 +384,10 @@ TEST(option, lists_keep_to_their_number)
                 used += (size_t)sprintf(text + used, "sha256:%064zx,", n);
             else
                 used += (size_t)sprintf(text + used, "%s%zu%s,",
-                                        strcmp(option->words, "path") == 0 ? "/x" : "x", n,
-                                        strcmp(option->words, "endpoint") == 0 ? ":1" : "");
+                                        strcmp(option->words, "path") == 0    ? "/x"
+                                        : strcmp(option->words, "range") == 0 ? "10.0.0."
+                                                                              : "x",
+                                        n, strcmp(option->words, "endpoint") == 0 ? ":1" : "");
         }
         text[used - 1] = 0; /* one too many */
         CHECK_INT(read_value(option, text), CONFIG_E_INVALID);

@@ -120,7 +120,7 @@ class Examples(TestCase):
     def test_the_lists_of_methods(self):
         works = self.client.call("Broker.Hello")["methods"]
         part = README.split("## What works", 1)[1].split("\n## ", 1)[0]
-        pattern = r"\b(?:TCP[A-Z]\w+|(?:Broker|Session|rpc)\.\w+)"
+        pattern = r"\b(?:TCP[A-Z]\w+|(?:Broker|Session|Policy|rpc)\.\w+)"
         self.assertEqual(sorted(set(re.findall(pattern, part))), sorted(works))
         table = subprocess.run([os.path.join(BUILD, "proto", "proto_tables"), "methods"], capture_output=True, text=True,
                                check=True).stdout
