@@ -17,6 +17,7 @@
 #include "app/settings.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
+#include "broker/events.h"
 #include "broker/stats.h"
 #include "rpc/io.h"
 #include "rpc/pool_keeper.h"
@@ -181,6 +182,9 @@ static int start_workers(struct app *app)
     app->loops = calloc(n_io + n_dial, sizeof(struct loop *));
     if (!app->shared.ios || !app->drained || !app->loops)
         return -ENOMEM;
+    r = events_new(&app->shared.events, n_io);
+    if (r)
+        return r;
     for (size_t i = 0; i < n_io; i++) {
         r = io_new(&app->shared.ios[i], &app->shared, i);
         if (r)
@@ -357,6 +361,7 @@ static void finish(struct app *app, int status)
     app->shared.dialers = dialers_free(app->shared.dialers);
     for (size_t i = 0; i < app->shared.n_ios; i++)
         io_free(app->shared.ios[i]);
+    app->shared.events = events_free(app->shared.events);
     table_free(app->shared.table);
     rpc_snapshot_unref(app->shared.snapshot);
     if (app->control) {

@@ -8,6 +8,7 @@
 #include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/systemd.h"
+#include "broker/record.h"
 #include "util/log.h"
 
 int settings_snapshot(const struct config *config, const struct app_options *options,
@@ -87,7 +88,13 @@ void settings_set_log(const struct config *config)
         [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
         [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
     };
+    static const enum record_log connections[] = {
+        [CONFIG_LOG_ALL] = RECORD_LOG_ALL,
+        [CONFIG_LOG_FAILED] = RECORD_LOG_FAILED,
+        [CONFIG_LOG_NONE] = RECORD_LOG_NONE,
+    };
     bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
                    (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
     log_set(levels[config->log_level], journal);
+    record_set_log(connections[config->log_connections]);
 }

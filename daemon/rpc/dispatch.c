@@ -33,6 +33,7 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_STATS] = method_broker_stats,
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
+    [METHOD_BROKER_EVENTS] = method_broker_events,
     [METHOD_BROKER_ERRORS] = method_broker_errors,
     [METHOD_RPC_DISCOVER] = method_rpc_discover,
 };

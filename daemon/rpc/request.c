@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/stats.h"
+#include "rpc/report.h"
 
 /* A batch: its answers are collected and sent as one array when the last member is done
  * (JSON-RPC 2.0 section 6). */
@@ -79,8 +80,10 @@ static void write_fault(struct client *client, struct batch *batch, const struct
     struct writer_mark mark;
 
     stats_count(requests_failed);
-    if (fault->limit)
+    if (fault->limit) {
         stats_count(limit_refused);
+        report_limit(client, fault);
+    }
     if (id->kind == PROTO_ID_ABSENT)
         return;
     struct writer *writer = answer_begin(client, batch, &mark);
