@@ -180,7 +180,7 @@ void events_post(struct events *events, enum event_class one, uid_t uid, struct 
 {
     struct writer writer = WRITER_INIT;
 
-    if (!events_wanted(events) || (one == EVENT_LIMIT && !within_rate(events, event)))
+    if (!events_wanted(events) || (one == EVENTS_LIMIT && !within_rate(events, event)))
         return;
     event->event = event_class_word(one);
     write_line(&writer, event);

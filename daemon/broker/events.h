@@ -25,13 +25,13 @@ enum { EVENTS_WAITING_MAX = 4096, EVENTS_LIMITS_PER_S = 20 };
 
 /* Bits of a listener's wish. */
 enum event_class {
-    EVENT_OPEN = 1 << 0,
-    EVENT_CLOSE = 1 << 1,
-    EVENT_FAIL = 1 << 2,
-    EVENT_DENY = 1 << 3,
-    EVENT_LISTEN = 1 << 4,
-    EVENT_LIMIT = 1 << 5,
-    EVENT_ALL = (1 << 6) - 1,
+    EVENTS_OPEN = 1 << 0,
+    EVENTS_CLOSE = 1 << 1,
+    EVENTS_FAIL = 1 << 2,
+    EVENTS_DENY = 1 << 3,
+    EVENTS_LISTEN = 1 << 4,
+    EVENTS_LIMIT = 1 << 5,
+    EVENTS_ALL = (1 << 6) - 1,
 };
 const char *event_class_word(enum event_class one);
 /* 0: there is no such class. */

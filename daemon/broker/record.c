@@ -138,7 +138,7 @@ void record_open(const struct socket *socket, const struct proto_timing *timing)
     put_socket(&record, socket);
     if (timing)
         SET(&record, timing_us, *timing);
-    events_post(events, EVENT_OPEN, socket->session->uid, &record.event);
+    events_post(events, EVENTS_OPEN, socket->session->uid, &record.event);
 }
 
 void record_listen(const struct socket *socket)
@@ -150,7 +150,7 @@ void record_listen(const struct socket *socket)
         return;
     record.event = (struct proto_event){.event = NULL};
     put_socket(&record, socket);
-    events_post(events, EVENT_LISTEN, socket->session->uid, &record.event);
+    events_post(events, EVENTS_LISTEN, socket->session->uid, &record.event);
 }
 
 /* ---- close ---- */
@@ -296,7 +296,7 @@ void record_close(struct socket *socket, struct events *events)
         SET(&record, attached, "relay");
     if (logs(failed))
         log_close(&record.event);
-    events_post(events, EVENT_CLOSE,
+    events_post(events, EVENTS_CLOSE,
                 socket->session ? socket->session->uid : socket->notes.offered_uid, &record.event);
 }
 
@@ -346,7 +346,7 @@ void record_fail(const struct record_failure *failure)
     SET(&record, duration_ms, failure->took_us / 1000);
     if (logs(true))
         log_fail(failure, &record);
-    events_post(failure->events, failure->stage == STAGE_POLICY ? EVENT_DENY : EVENT_FAIL,
+    events_post(failure->events, failure->stage == STAGE_POLICY ? EVENTS_DENY : EVENTS_FAIL,
                 session ? session->uid : failure->uid, &record.event);
 }
 
@@ -364,5 +364,5 @@ void record_limit(const struct record_limit *limit)
     SET(&record, symbol, limit->symbol);
     SET(&record, code, limit->code);
     PUT(&record, message, limit->message);
-    events_post(limit->events, EVENT_LIMIT, limit->session->uid, &record.event);
+    events_post(limit->events, EVENTS_LIMIT, limit->session->uid, &record.event);
 }

@@ -331,7 +331,7 @@ static void on_deadline(struct request *request)
                   : "while the broker was too busy to say more");
     fault.stage = lookup ? STAGE_RESOLVE : STAGE_CONNECT;
     request->op.job->on_withdraw = release; /* told below */
-    request->withdraw(request, &fault); /* what is under way goes on without the request */
+    request->withdraw(request, &fault);     /* what is under way goes on without the request */
     fail_connect(request, &fault);
 }
 

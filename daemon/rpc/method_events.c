@@ -18,7 +18,7 @@ static bool read_classes(struct request *request, unsigned *ret_classes)
     const struct proto_broker_events_params *params = &request->params.broker_events;
     unsigned classes = 0;
 
-    *ret_classes = EVENT_ALL;
+    *ret_classes = EVENTS_ALL;
     if (!params->has_classes)
         return true;
     for (size_t i = 0; i < params->classes.n_items; i++) {
@@ -38,7 +38,7 @@ static void answer(struct request *request, unsigned classes)
     const char *words[8];
     size_t n = 0;
 
-    for (unsigned one = 1; one < EVENT_ALL; one <<= 1)
+    for (unsigned one = 1; one < EVENTS_ALL; one <<= 1)
         if (classes & one)
             words[n++] = event_class_word((enum event_class)one);
     struct proto_broker_events_result result = {.classes = {.items = words, .n_items = n}};
