@@ -81,6 +81,16 @@ bool settings_need_restart(const struct config *running, const struct config *wa
            running->limits_lookups != wanted->limits_lookups;
 }
 
+static void set_log_connections(const struct config *config)
+{
+    static const enum record_log which[] = {
+        [CONFIG_LOG_ALL] = RECORD_LOG_ALL,
+        [CONFIG_LOG_FAILED] = RECORD_LOG_FAILED,
+        [CONFIG_LOG_NONE] = RECORD_LOG_NONE,
+    };
+    record_set_log(which[config->log_connections]);
+}
+
 void settings_set_log(const struct config *config)
 {
     static const enum log_level levels[] = {
@@ -88,13 +98,13 @@ void settings_set_log(const struct config *config)
         [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
         [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
     };
-    static const enum record_log connections[] = {
-        [CONFIG_LOG_ALL] = RECORD_LOG_ALL,
-        [CONFIG_LOG_FAILED] = RECORD_LOG_FAILED,
-        [CONFIG_LOG_NONE] = RECORD_LOG_NONE,
-    };
+    static bool asked; /* at the first call nobody else logs yet */
+
+    if (!asked && systemd_journal() && log_to_journal(LOG_JOURNAL_SOCKET))
+        log_notice("the journal has no socket here: its entries will be without fields");
+    asked = true;
     bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
                    (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
     log_set(levels[config->log_level], journal);
-    record_set_log(connections[config->log_connections]);
+    set_log_connections(config);
 }

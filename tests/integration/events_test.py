@@ -352,7 +352,7 @@ class Ends(Base):
     def test_serving_tls(self):
         certificate, key = certificates().pem("good")
         self.daemon = self.use(Daemon("--cacerts", certificates().cacerts, config=config_text({"threads.io": 1}) +
-                                      f'[identity "me"]\ncertificate = {certificate}\nkey = {key}\nusers = *\n'))
+                                      f'[identity "me"]\ncertificate = {certificate}\nkey = {key}\nusers = {os.getuid()}\n'))
 
         def listen(client):
             number = client.call("TCPSocket")["socket"]
