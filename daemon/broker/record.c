@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/events.h"
+#include "broker/record_log.h"
 #include "broker/session.h"
 #include "net/acceptor.h"
 #include "proto/text.h"
@@ -210,66 +211,6 @@ static bool was_open(const struct socket *socket)
     return socket->state >= SOCKET_LISTENING && socket->state != SOCKET_CONNECTING;
 }
 
-/* A name that a client chose, in quotes; nothing when there is none. */
-static const char *quoted(bool has, const char *name, const char *value, char text[96])
-{
-    text[0] = '\0';
-    if (!has)
-        return text;
-    snprintf(text, 96, " %s \"%s\"", name, value);
-    char *start = strchr(text, '"'), *stop = strrchr(text, '"');
-    for (char *c = start + 1; c < stop; c++)
-        if (*c == '"')
-            *c = '\'';
-    return text;
-}
-
-static void where_text(const struct proto_event *event, char *text, size_t n_text)
-{
-    bool serves = strcmp(event->kind, "listen") == 0;
-    const char *address = serves                      ? event->local_address
-                          : event->has_remote_address ? event->remote_address
-                                                      : "unknown";
-
-    snprintf(text, n_text, "%s%s%s %s port %lld", event->has_hostname ? "host " : "",
-             event->has_hostname ? event->hostname : "",
-             event->has_hostname ? " address"
-             : serves            ? "serving"
-                                 : "accepted from",
-             address, (long long)(serves ? event->local_port : event->remote_port));
-}
-
-static void tls_text(const struct proto_event *event, char *text, size_t n_text)
-{
-    if (!event->has_tls)
-        snprintf(text, n_text, "no");
-    else
-        snprintf(text, n_text, "%s%s%s%s%s", event->tls, event->resumed ? " resumed" : "",
-                 event->verified ? "" : " unverified", event->has_identity ? " identity " : "",
-                 event->has_identity ? event->identity : "");
-}
-
-static void log_close(const struct proto_event *event)
-{
-    char client[96], trace[96], where[384], tls[128], bytes[64] = "";
-
-    where_text(event, where, sizeof(where));
-    tls_text(event, tls, sizeof(tls));
-    if (event->has_bytes_in)
-        snprintf(bytes, sizeof(bytes), "in %lld out %lld ", (long long)event->bytes_in,
-                 (long long)event->bytes_out);
-    log_info("socket %lld closed: %s session %lld uid %lld pid %lld%s%s %s tls %s%s %sms %lld "
-             "ended %s%s%s%s%s",
-             (long long)event->socket, event->has_door ? event->door : event->kind,
-             (long long)event->session, (long long)event->uid, (long long)event->pid,
-             quoted(event->has_client, "client", event->client, client),
-             quoted(event->has_trace, "trace", event->trace, trace), where, tls,
-             event->has_pooled ? " pooled" : "", bytes, (long long)event->duration_ms,
-             event->reason, event->has_attached ? " attached " : "",
-             event->has_attached ? event->attached : "", event->has_message ? ": " : "",
-             event->has_message ? event->message : "");
-}
-
 void record_close(struct socket *socket, struct events *events)
 {
     if (socket->notes.told || !was_open(socket))
@@ -295,25 +236,12 @@ void record_close(struct socket *socket, struct events *events)
     else if (socket->attached)
         SET(&record, attached, "relay");
     if (logs(failed))
-        log_close(&record.event);
+        record_log_close(&record.event);
     events_post(events, EVENTS_CLOSE,
                 socket->session ? socket->session->uid : socket->notes.offered_uid, &record.event);
 }
 
 /* ---- neither ---- */
-
-static void log_fail(const struct record_failure *failure, const struct record *record)
-{
-    const struct proto_event *event = &record->event;
-    char client[96], trace[96];
-
-    log_info("%s %s: session %lld uid %lld pid %lld: %s [%s] stage %s ms %lld%s%s", failure->what,
-             failure->stage == STAGE_POLICY ? "denied" : "failed", (long long)event->session,
-             (long long)event->uid, (long long)event->pid, event->message, event->symbol,
-             event->stage, (long long)event->duration_ms,
-             quoted(event->has_client, "client", event->client, client),
-             quoted(event->has_trace, "trace", event->trace, trace));
-}
 
 void record_fail(const struct record_failure *failure)
 {
@@ -345,7 +273,7 @@ void record_fail(const struct record_failure *failure)
     PUT(&record, message, failure->message);
     SET(&record, duration_ms, failure->took_us / 1000);
     if (logs(true))
-        log_fail(failure, &record);
+        record_log_fail(&record.event, failure->what);
     events_post(failure->events, failure->stage == STAGE_POLICY ? EVENTS_DENY : EVENTS_FAIL,
                 session ? session->uid : failure->uid, &record.event);
 }

@@ -100,6 +100,7 @@ static bool prepare_tls(struct request *request, const struct target *target, st
         return false;
     if (read_identity(request, target->port, dial, &fault))
         return true;
+    report_denied(request, &fault);
     request_fail(request, &fault);
     return false;
 }

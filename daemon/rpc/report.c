@@ -33,6 +33,12 @@ void report_failure(const struct request *request, const struct fault *fault)
     report(request, fault ? fault : &gone);
 }
 
+void report_denied(const struct request *request, const struct fault *fault)
+{
+    if (fault->stage == STAGE_POLICY)
+        report(request, fault);
+}
+
 void report_limit(const struct client *client, const struct fault *fault)
 {
     if (client->session)

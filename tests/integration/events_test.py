@@ -368,7 +368,7 @@ class Ends(Base):
             number, port, _ = listen(client)
             with socket.create_connection(("127.0.0.1", port), seconds(5)):
                 id = client.send("TCPAccept", socket=number, secure=True, identity="me")
-                wait_until(lambda: len(client.call("Broker.List")["sockets"]) == 2, what="the handshake")
+                wait_until(lambda: "securing" in [row["state"] for row in client.call("Broker.List")["sockets"]], what="the handshake")
                 client.call("Broker.Cancel", [id])
                 client.answer(id)
 
@@ -499,10 +499,10 @@ class Ends(Base):
 
 class Doors(DoorTestCase):
     def test_of_tunnels_and_socks(self):
-        server = self.use(servers.Server())
+        server, secure = self.use(servers.Server()), self.use(servers.Server(tls=servers.tls13()))
         closed = servers.closed_port()
         door = servers.closed_port()
-        self.start(self.tunnel(server.port) + self.tunnel(closed, "b") + f"[socks]\nlisten = 127.0.0.1:{door}\n" +
+        self.start(self.tunnel(secure.port) + self.tunnel(closed, "b") + f"[socks]\nlisten = 127.0.0.1:{door}\n" +
                    "[threads]\nio = 1\n")
         with Watcher(self.daemon) as watcher, self.daemon.client() as client:
             for name in ("a", "s"):
