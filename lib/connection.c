@@ -421,7 +421,7 @@ int connection_make_poll_fd(struct tcpb *broker)
     broker->ready_fd = ready_fd;
     broker->poll_fd = poll_fd;
     broker->polls_output = false;
-    if (broker->first_ready || broker->failed)
+    if (broker->first_ready || broker->events.first || broker->failed)
         signal_eventfd(ready_fd);
     watch_output(broker);
     return 0;
