@@ -6,7 +6,7 @@
 
 const struct cli_verb *const cli_verbs[] = {
     &verb_call,       &verb_connect, &verb_check,  &verb_ssh_proxy, &verb_session, &verb_ls,
-    &verb_stats,      &verb_users,   &verb_reload, &verb_policy, &verb_errors,    &verb_help,    &verb_version,
+    &verb_stats,      &verb_users, &verb_events,   &verb_reload, &verb_policy, &verb_errors,    &verb_help,    &verb_version,
     &verb_completion, NULL,
 };
 

@@ -7,6 +7,7 @@ extern const struct cli_verb verb_check;
 extern const struct cli_verb verb_completion;
 extern const struct cli_verb verb_connect;
 extern const struct cli_verb verb_errors;
+extern const struct cli_verb verb_events;
 extern const struct cli_verb verb_help;
 extern const struct cli_verb verb_ls;
 extern const struct cli_verb verb_policy;

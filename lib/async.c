@@ -52,6 +52,21 @@ static void complete(struct tcpb *broker, struct pending *pending, const struct 
     pending_free(pending);
 }
 
+/* Those that have come, in their order. One that cannot be read is none of this version. */
+static void tell_events(struct tcpb *broker)
+{
+    for (;;) {
+        pthread_mutex_lock(&broker->lock);
+        struct event *event = events_take(&broker->events);
+        tcpb_event_callback callback = broker->events.callback;
+        void *userdata = broker->events.userdata;
+        pthread_mutex_unlock(&broker->lock);
+        if (!event)
+            return;
+        events_tell(broker, event, callback, userdata);
+    }
+}
+
 static struct pending *take_ready(struct tcpb *broker)
 {
     pthread_mutex_lock(&broker->lock);
@@ -157,6 +172,7 @@ int tcpb_process(struct tcpb *broker, struct tcpb_error *error)
     pthread_mutex_unlock(&broker->lock);
     for (struct pending *pending; (pending = take_ready(broker)) != NULL;)
         complete(broker, pending, &broker->failure);
+    tell_events(broker);
     pthread_mutex_lock(&broker->lock);
     r = broker->failed ? error_copy(error, &broker->failure) : 0;
     pthread_mutex_unlock(&broker->lock);

@@ -49,6 +49,7 @@ struct tcpb *connection_free(struct tcpb *broker)
     close(broker->wake_fd);
     close(broker->fd);
     arrivals_deinit(&broker->arrivals);
+    events_deinit(&broker->events);
     frame_deinit(&broker->input);
     writer_deinit(&broker->output);
     /* in a forked child the lock may be held by a thread that is not there */
@@ -247,19 +248,19 @@ static struct pending *take_longest(struct tcpb *broker)
     return longest ? take_pending(broker, longest->reply->id) : NULL;
 }
 
-/* A later daemon may have more to tell than answers. Returns 0, 1: it is nothing of the kind, or
- * -ENOMEM. */
-static int check_notification(const char *line, size_t n)
+/* An event; or something that a later daemon has to tell. Returns 0, > 0: it is nothing of the
+ * kind, or -ENOMEM. */
+static int take_notification(struct tcpb *broker, const char *line, size_t n)
 {
-    struct json_fault fault;
-    struct json *json;
-    int r = json_parse(&json, line, n, 64, &fault);
-    if (r)
-        return r;
-    bool is =
-        json_type(json) == JSON_OBJECT && json_member(json, "method") && !json_member(json, "id");
-    json_free(json);
-    return is ? 0 : 1;
+    const char *params;
+    size_t n_params;
+    bool other;
+    int r = notification_parse(line, n, "Broker.Event", &params, &n_params, &other);
+    if (r == 0) {
+        events_add(&broker->events, params, n_params);
+        signal_eventfd(broker->ready_fd);
+    }
+    return other ? 0 : r;
 }
 
 /* Whose answer is it? Leaves *ret_pending NULL for a line to ignore. Returns 0, > 0: the line is
@@ -276,7 +277,7 @@ static int find_pending(struct tcpb *broker, const char *line, size_t n,
     }
     int r = answer_parse(&answer, line, n);
     if (r)
-        return r < 0 ? r : check_notification(line, n);
+        return r < 0 ? r : take_notification(broker, line, n);
     if (answer.id.kind == PROTO_ID_INTEGER)
         *ret_pending = take_pending(broker, answer.id.number);
     else if (answer.id.kind == PROTO_ID_NULL && !answer.result)
@@ -420,7 +421,7 @@ int connection_make_poll_fd(struct tcpb *broker)
     broker->ready_fd = ready_fd;
     broker->poll_fd = poll_fd;
     broker->polls_output = false;
-    if (broker->first_ready || broker->failed)
+    if (broker->first_ready || broker->events.first || broker->failed)
         signal_eventfd(ready_fd);
     watch_output(broker);
     return 0;

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "lib/arrivals.h"
+#include "lib/events.h"
 #include "lib/reply.h"
 #include "lib/tcpbroker.h"
 #include "proto/frame.h"
@@ -55,6 +56,7 @@ struct tcpb {
 
     struct frame input;
     struct arrivals arrivals;
+    struct event_queue events;
     struct writer output; /* what the socket did not take yet */
     struct pending *buckets[CONNECTION_BUCKETS];
     struct pending *waiters;                  /* blocking calls */

@@ -183,6 +183,25 @@ int tcpb_get_events(struct tcpb *broker);
  */
 int tcpb_process(struct tcpb *broker, struct tcpb_error *error);
 
+/* ---- events ---- */
+
+struct tcpb_event;
+
+/*
+ * What has happened to a connection, once Broker.Events was asked for (tcpb_broker_events()). json:
+ * all of it as the daemon has written it. Both die when the callback returns. Called by
+ * tcpb_process() only, and as freely as a tcpb_callback.
+ */
+typedef void (*tcpb_event_callback)(struct tcpb *broker, const struct tcpb_event *event,
+                                    const char *json, void *userdata);
+/*
+ * Call this for every event from now on; NULL: events are ignored, as they are without this
+ * function. Events that a blocking call reads wait for tcpb_process(), 4096 of them at most; how
+ * many more there were tells an event of class lost.
+ */
+int tcpb_on_event(struct tcpb *broker, tcpb_event_callback callback, void *userdata,
+                  struct tcpb_error *error);
+
 /* "0.1.0" */
 const char *tcpb_version(void);
 
@@ -690,6 +709,112 @@ struct tcpb_error_object {
     struct tcpb_error_data data;
 };
 
+struct tcpb_event {
+    /* its class: open, close, fail, deny, listen, limit; or lost */
+    const char *event;
+    /* when (RFC 3339, UTC, milliseconds) */
+    const char *time;
+    /* connect, accept, tunnel, socks or listen */
+    bool has_kind;
+    const char *kind;
+    /* the socket's number; absent: there is none */
+    bool has_socket;
+    int64_t socket;
+    /* the session it belongs to; with offer_expired: that has offered it */
+    bool has_session;
+    int64_t session;
+    /* user id of that session's client; -1: unknown, as in Broker.List */
+    bool has_uid;
+    int64_t uid;
+    /* its process id; 0: unknown */
+    bool has_pid;
+    int64_t pid;
+    /* the name it gave in Broker.Hello, cut to 64 bytes */
+    bool has_client;
+    const char *client;
+    /* trace of the TCPConnect */
+    bool has_trace;
+    const char *trace;
+    /* tunnel NAME or socks, when it came there */
+    bool has_door;
+    const char *door;
+    /* the host as it was asked for */
+    bool has_hostname;
+    const char *hostname;
+    /* fail and deny: the port as it was asked for */
+    bool has_port;
+    const char *port;
+    /* the peer's address; of a name, the one that was chosen */
+    bool has_remote_address;
+    const char *remote_address;
+    /* the peer's port */
+    bool has_remote_port;
+    int64_t remote_port;
+    /* our address */
+    bool has_local_address;
+    const char *local_address;
+    /* our port */
+    bool has_local_port;
+    int64_t local_port;
+    /* the version of TLS; absent: plain. With it come verified and resumed */
+    bool has_tls;
+    const char *tls;
+    /* the peer's certificate was verified */
+    bool has_verified;
+    bool verified;
+    /* an earlier TLS session was resumed */
+    bool has_resumed;
+    bool resumed;
+    /* the identity that was there to be shown */
+    bool has_identity;
+    const char *identity;
+    /* true: a pool had the connection ready */
+    bool has_pooled;
+    bool pooled;
+    /* close: relay or direct, when the stream was handed out */
+    bool has_attached;
+    const char *attached;
+    /* open of connect, tunnel, socks: where the time went */
+    bool has_timing_us;
+    struct tcpb_timing timing_us;
+    /* close: bytes received from the peer; unknown when handed_out */
+    bool has_bytes_in;
+    int64_t bytes_in;
+    /* close: bytes sent to the peer */
+    bool has_bytes_out;
+    int64_t bytes_out;
+    /* close, fail, deny: milliseconds since it was asked for */
+    bool has_duration_ms;
+    int64_t duration_ms;
+    /* close: why it has ended, a word of the table */
+    bool has_reason;
+    const char *reason;
+    /* fail, deny, limit: as data.stage of the error */
+    bool has_stage;
+    const char *stage;
+    /* fail, deny, limit: the code of the error that was answered */
+    bool has_code;
+    int64_t code;
+    /* its symbol */
+    bool has_symbol;
+    const char *symbol;
+    /* its message; close: what the connection failed with */
+    bool has_message;
+    const char *message;
+    /* limit: the option whose limit was reached */
+    bool has_limit;
+    const char *limit;
+    /* limit: its value */
+    bool has_limit_value;
+    int64_t limit_value;
+    /* limit: how many like it were not told since the one before */
+    bool has_more;
+    int64_t more;
+    /* lost: how many events were not told, as those before were not read */
+    bool has_lost;
+    int64_t lost;
+};
+
 /* TCPConnect: connect, with or without TLS, in one step */
 struct tcpb_tcp_connect_params {
     char unused_;
@@ -739,6 +864,10 @@ struct tcpb_tcp_connect_params {
      * false; absent: false) */
     bool has_explain;
     bool explain;
+    /* printable ASCII for the log and events, that this connection be found by (string of 1..64
+     * bytes) */
+    bool has_trace;
+    const char *trace;
     /* the thread that will own the socket (string of 1..64 bytes or an integer) */
     bool has_thread;
     struct tcpb_thread thread;
@@ -1463,6 +1592,8 @@ struct tcpb_broker_users_result {
     char unused_;
     /* one each, by uid; struct tcpb_user_row */
     struct tcpb_objects users;
+    /* lines of the log that the journal did not take */
+    int64_t log_lost;
 };
 
 /* Broker.Cancel: cancel a running request */
@@ -1573,6 +1704,29 @@ struct tcpb_policy_show_result {
     const char *file;
     /* in the order in which they are asked; struct tcpb_policy_rule */
     struct tcpb_objects rules;
+/* Broker.Events: be told what happens to connections, from now on */
+struct tcpb_broker_events_params {
+    char unused_;
+    /* which events: open, close, fail, deny, listen, limit; absent: all (list of 1..16 strings
+     * of 1..255 bytes) */
+    bool has_classes;
+    struct tcpb_strings classes;
+    /* of that user only; another one's: root or an administrator only; absent: the caller's own
+     * (integer 0..4294967295) */
+    bool has_uid;
+    int64_t uid;
+    /* of all users: root or an administrator only (true or false; absent: false) */
+    bool has_all;
+    bool all;
+    /* true: no more; nothing else may stand beside it (true or false; absent: false) */
+    bool has_off;
+    bool off;
+};
+
+struct tcpb_broker_events_result {
+    char unused_;
+    /* what will be told; empty: nothing */
+    struct tcpb_strings classes;
 };
 
 /* rpc.discover: an OpenRPC document of all this */
@@ -1830,6 +1984,11 @@ int tcpb_policy_test(struct tcpb *broker, const struct tcpb_policy_test_params *
 int tcpb_policy_show(struct tcpb *broker, const struct tcpb_policy_show_params *params,
                      struct tcpb_reply **ret_reply,
                      const struct tcpb_policy_show_result **ret_result, struct tcpb_error *error);
+/* Broker.Events: be told what happens to connections, from now on. */
+int tcpb_broker_events(struct tcpb *broker, const struct tcpb_broker_events_params *params,
+                       struct tcpb_reply **ret_reply,
+                       const struct tcpb_broker_events_result **ret_result,
+                       struct tcpb_error *error);
 
 /* rpc.discover: an OpenRPC document of all this. */
 int tcpb_rpc_discover(struct tcpb *broker, const struct tcpb_rpc_discover_params *params,

@@ -66,6 +66,17 @@ void message_request(struct writer *writer, int64_t id, const char *method,
     writer_object_end(writer);
 }
 
+void message_notification(struct writer *writer, const char *method,
+                          const struct field_table *table, const void *params)
+{
+    writer_object_begin(writer);
+    writer_raw(writer, LITERAL("\"jsonrpc\":\"2.0\",\"method\":"));
+    writer_string(writer, method);
+    writer_key(writer, "params");
+    fields_write(table, params, writer);
+    writer_object_end(writer);
+}
+
 /* ---- reading ---- */
 
 static bool read_id(struct proto_id *id, const struct json *value)
@@ -145,4 +156,29 @@ void answer_deinit(struct answer *answer)
     json_free(answer->tree);
     json_arena_deinit(&answer->arena);
     *answer = (struct answer){0};
+}
+
+int notification_parse(const char *line, size_t n, const char *method, const char **ret_params,
+                       size_t *ret_n_params, bool *ret_other)
+{
+    struct json_fault fault;
+    struct json *tree;
+    size_t index = 0;
+    bool found = false;
+
+    *ret_other = false;
+    int r = json_parse(&tree, line, n, ANSWER_DEPTH_MAX, &fault);
+    if (r)
+        return r;
+    if (json_type(tree) == JSON_OBJECT && json_member(tree, "method") && !json_member(tree, "id")) {
+        const char *text = json_string(json_member(tree, "method"));
+        *ret_other = true;
+        for (const struct json *item = json_first(tree); item; item = json_next(item), index++)
+            if (strcmp(json_key(item), "params") == 0)
+                break;
+        found = text && strcmp(text, method) == 0 &&
+                json_scan_member(line, n, index, ret_params, ret_n_params);
+    }
+    json_free(tree);
+    return found ? 0 : 1;
 }

@@ -78,6 +78,17 @@ void message_error(struct writer *writer, const struct proto_id *id,
 void message_request(struct writer *writer, int64_t id, const char *method,
                      const struct field_table *table, const void *params, const char *raw_params);
 
+/* A notification that the daemon sends; no line end. */
+void message_notification(struct writer *writer, const char *method,
+                          const struct field_table *table, const void *params);
+
+/* One notification line, for the library: its params as they came, inside the line. Returns 0, > 0:
+ * it is no notification of that method (*ret_other: but of another), or -ENOMEM. */
+__attribute__((warn_unused_result)) int notification_parse(const char *line, size_t n,
+                                                           const char *method,
+                                                           const char **ret_params,
+                                                           size_t *ret_n_params, bool *ret_other);
+
 /* One answer line, for the library. Exactly one of result and error is set when 0 is returned. */
 struct answer {
     struct json *tree; /* owned: answer_deinit() */

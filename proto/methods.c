@@ -16,6 +16,13 @@ const struct field_table proto_error_object_table = {
     .n_fields = sizeof(error_object_fields) / sizeof(error_object_fields[0]) - 1,
 };
 
+const struct field_table proto_event_table = {
+    .name = "event",
+    .size = sizeof(struct proto_event),
+    .fields = event_fields,
+    .n_fields = sizeof(event_fields) / sizeof(event_fields[0]) - 1,
+};
+
 /* the traits as methods.def spells them */
 enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
 

@@ -86,6 +86,7 @@ enum method method_by_name(const char *name);    /* exact; METHOD_UNKNOWN when t
 const char *method_nearest(const char *name);    /* one with a similar name, or NULL */
 
 extern const struct field_table proto_error_object_table;
+extern const struct field_table proto_event_table; /* params of the notification Broker.Event */
 
 /* ---- errors ---- */
 enum error_stage {

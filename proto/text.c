@@ -49,6 +49,25 @@ void text_cut(char *target, size_t n_target, const char *source)
     target[n] = '\0';
 }
 
+void text_tidy(char *target, size_t n_target, const char *source)
+{
+    size_t n_source = strlen(source), n = 0, at = 0;
+    bool incomplete;
+
+    while (at < n_source) {
+        size_t length = text_character(source + at, n_source - at, &incomplete);
+        bool odd = length == 0 || (unsigned char)source[at] < 0x20 || source[at] == 0x7f;
+        if (length == 0)
+            length = 1;
+        if (n + length >= n_target)
+            break;
+        memcpy(target + n, odd ? "?" : source + at, length);
+        n += length;
+        at += length;
+    }
+    target[n] = '\0';
+}
+
 static char fold(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;

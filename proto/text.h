@@ -16,6 +16,10 @@
  * that does not fit. */
 void text_cut(char *target, size_t n_target, const char *source);
 
+/* The same with whatever is no text: control characters, and bytes that are not UTF-8, become '?'.
+ */
+void text_tidy(char *target, size_t n_target, const char *source);
+
 /* How far word is from name, case ignored: 0 the same, SIZE_MAX not near enough to be worth a hint.
  */
 size_t text_near(const char *word, const char *name);

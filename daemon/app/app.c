@@ -17,6 +17,7 @@
 #include "app/settings.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
+#include "broker/events.h"
 #include "broker/stats.h"
 #include "rpc/io.h"
 #include "rpc/pool_keeper.h"
@@ -82,8 +83,9 @@ static void stop(struct app *app, const char *signal_name)
             io_post_cut(app->shared.ios[i]);
         return;
     }
-    log_notice("%s: stopping; running requests have %lld ms to finish", signal_name,
-               (long long)(*app->config)->stop_drain_timeout);
+    log_event(LOG_NOTICE_, EVENT_STOPPING, NULL, 0,
+              "%s: stopping; running requests have %lld ms to finish", signal_name,
+              (long long)(*app->config)->stop_drain_timeout);
     systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
     app->state = APP_STOPPING;
     listener_stop(app->listener);
@@ -137,9 +139,10 @@ static void raise_fd_limit(const struct config *config)
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < wanted)
-        log_warning("only %llu file descriptors are allowed, but limits.sockets, listen.clients "
-                    "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
-                    (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
+        log_event(LOG_WARNING_, EVENT_DESCRIPTORS, NULL, 0,
+                  "only %llu file descriptors are allowed, but limits.sockets, listen.clients "
+                  "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
+                  (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
 }
 
 static int make_snapshot(struct app *app, const struct app_options *options)
@@ -184,6 +187,9 @@ static int start_workers(struct app *app)
     app->loops = calloc(n_io + n_dial, sizeof(struct loop *));
     if (!app->shared.ios || !app->drained || !app->loops)
         return -ENOMEM;
+    r = events_new(&app->shared.events, n_io);
+    if (r)
+        return r;
     for (size_t i = 0; i < n_io; i++) {
         r = io_new(&app->shared.ios[i], &app->shared, i);
         if (r)
@@ -313,9 +319,10 @@ static int start(struct app *app, const struct app_options *options)
         log_error("cannot start: %s", strerror(-r));
         return 1;
     }
-    log_notice("tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
-               TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
-               dialers_count(app->shared.dialers), (long long)config->threads_resolver);
+    log_event(LOG_NOTICE_, EVENT_STARTED, NULL, 0,
+              "tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
+              TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
+              dialers_count(app->shared.dialers), (long long)config->threads_resolver);
     systemd_notify("READY=1\nSTATUS=Listening");
     pool_keeper_change(app->shared.keeper, app->shared.snapshot);
     return 0;
@@ -360,6 +367,7 @@ static void finish(struct app *app, int status)
     app->shared.dialers = dialers_free(app->shared.dialers);
     for (size_t i = 0; i < app->shared.n_ios; i++)
         io_free(app->shared.ios[i]);
+    app->shared.events = events_free(app->shared.events);
     table_free(app->shared.table);
     accounts_free(app->shared.accounts);
     rpc_snapshot_unref(app->shared.snapshot);
@@ -397,7 +405,7 @@ int app_run(struct config **config, const struct app_options *options)
     if (status == 0) {
         loop_run(app.control);
         block_signals();
-        log_notice("stopped");
+        log_event(LOG_NOTICE_, EVENT_STOPPED, NULL, 0, "stopped");
     }
     finish(&app, status);
     the_app = NULL;

@@ -9,6 +9,7 @@
 #include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/systemd.h"
+#include "broker/record.h"
 #include "util/log.h"
 
 static struct account_limits user_limits(const struct config *config)
@@ -102,6 +103,16 @@ bool settings_need_restart(const struct config *running, const struct config *wa
            running->limits_lookups != wanted->limits_lookups;
 }
 
+static void set_log_connections(const struct config *config)
+{
+    static const enum record_log which[] = {
+        [CONFIG_LOG_ALL] = RECORD_LOG_ALL,
+        [CONFIG_LOG_FAILED] = RECORD_LOG_FAILED,
+        [CONFIG_LOG_NONE] = RECORD_LOG_NONE,
+    };
+    record_set_log(which[config->log_connections]);
+}
+
 void settings_set_log(const struct config *config)
 {
     static const enum log_level levels[] = {
@@ -109,7 +120,13 @@ void settings_set_log(const struct config *config)
         [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
         [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
     };
+    static bool asked; /* at the first call nobody else logs yet */
+
+    if (!asked && systemd_journal() && log_to_journal(LOG_JOURNAL_SOCKET))
+        log_notice("the journal has no socket here: its entries will be without fields");
+    asked = true;
     bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
                    (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
     log_set(levels[config->log_level], journal);
+    set_log_connections(config);
 }

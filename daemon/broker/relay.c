@@ -30,10 +30,11 @@ struct relay {
     struct watch *watch;
     enum flow up, down; /* from the local side to the stream, and back */
     struct rest to_stream, to_local;
-    bool deaf;      /* the local side does not take anything any more: what comes is thrown away */
-    bool gone;      /* it does not send anything more either */
-    bool failed;    /* the stream */
-    bool finishing; /* the half close did not work: TLS 1.2 */
+    bool deaf;       /* the local side does not take anything any more: what comes is thrown away */
+    bool gone;       /* it does not send anything more either */
+    bool failed;     /* the stream */
+    bool peer_first; /* the peer ended before the local side did */
+    bool finishing;  /* the half close did not work: TLS 1.2 */
     struct timer stuck;  /* runs when it is gone, until all that it had sent was passed on */
     uint64_t stuck_mark; /* progress() when that was started */
 };
@@ -195,6 +196,7 @@ static bool read_stream(struct relay *relay)
             return true;
         if (r == STREAM_E_END) {
             relay->down = FLOW_ENDING;
+            relay->peer_first = relay->up == FLOW_OPEN;
             return pass_down_end(relay);
         }
         if (r)
@@ -359,6 +361,11 @@ void relay_on_ready(struct relay *relay, unsigned ready)
     update(relay);
 }
 
+bool relay_peer_first(const struct relay *relay)
+{
+    return relay->peer_first;
+}
+
 bool relay_is_alone(const struct relay *relay)
 {
     /* unix(7) sockets: POLLHUP when the other end was closed, not when it has only ended sending */
@@ -378,6 +385,7 @@ int relay_new(struct relay **ret_relay, const struct relay_setup *setup)
     relay->at.local = -1; /* the caller's until it has worked */
     relay->up = setup->up_ended ? FLOW_ENDED : FLOW_OPEN;
     relay->down = setup->down_ended ? FLOW_ENDING : FLOW_OPEN;
+    relay->peer_first = setup->down_ended && !setup->up_ended;
     int r = keep_rest(&relay->to_local, setup->first, setup->n_first);
     if (r == 0)
         r = watch_new(&relay->watch, setup->room->loop, setup->local, on_local, relay);

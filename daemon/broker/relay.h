@@ -52,4 +52,6 @@ struct relay *relay_free(struct relay *relay);
 /* The stream is ready; may call on_end. */
 void relay_on_ready(struct relay *relay, unsigned ready);
 /* Has nobody the other end any more? To be asked in on_end. */
+/* Was the peer's end there before the local side's? */
+bool relay_peer_first(const struct relay *relay);
 bool relay_is_alone(const struct relay *relay);

@@ -124,6 +124,8 @@ enum socket_outcome session_yield(struct session *session, struct socket **moved
     table_move(session->room->table, socket->number, TABLE_NOBODY);
     session->n_offered++;
     socket->offered_by = session->id;
+    socket->notes.offered_uid = session->uid;
+    socket->notes.offered_pid = session->pid;
     return SOCKET_OK;
 }
 

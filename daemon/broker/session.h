@@ -54,6 +54,8 @@ struct session {
     size_t n_offered;   /* sockets on offer */
     bool lingering;     /* it has ended, but for attached sockets (socket_attach.h) */
     struct session_deadlines deadlines;
+    char client[RECORD_NAME_MAX + 1]; /* the name that its last Broker.Hello gave, cut; "": none */
+    enum record_end ending;           /* why its sockets end with it; unknown: its client is gone */
     /* kept by the layer above */
     struct list members; /* its connections */
     size_t n_guests;     /* connections on their way here */

@@ -56,6 +56,7 @@ void socket_set_receiving(struct socket *socket, enum socket_receiving receiving
     ASSERT(receiving > socket->receiving);
     log_debug("socket %u: the peer ended sending", socket->number);
     socket->receiving = receiving;
+    socket->notes.peer_first = socket->sending == SENDING_OPEN;
 }
 
 const char *socket_state_text(const struct socket *socket)
@@ -118,50 +119,6 @@ int socket_new(struct socket **ret_socket, struct session *session, uint32_t num
     return 0;
 }
 
-/* Why it has failed, "" when it has not. */
-static const char *failure(const struct socket *socket)
-{
-    const struct net_error *error = socket_error(socket);
-    return error->library[0]      ? error->library
-           : error->sys_errno > 0 ? strerrordesc_np(error->sys_errno)
-                                  : "";
-}
-
-/* One line per connection and per listening socket: who, where to, how much, how long. */
-void socket_log_end(const struct socket *socket)
-{
-    char address[ADDRESS_TEXT_MAX] = "unknown";
-    const struct session *session = socket->session;
-    const struct tls_facts *tls = socket_tls(socket);
-    const struct address *remote = socket_remote(socket), *end = remote;
-    bool serves = socket->acceptor != NULL;
-
-    if (serves)
-        end = socket_local(socket);
-    if ((!end && !socket->own_error) || !log_enabled(LOG_INFO_))
-        return;
-    if (end)
-        (void)address_text(end, address, sizeof(address));
-    log_info("socket %u closed: %s%ssession %llu uid %lld pid %d %s%s%s %s port %u tls %s%s in "
-             "%llu out %llu ms %lld "
-             "state %s%s%s",
-             socket->number, session && session->door ? session->door : "",
-             session && session->door ? " " : "", (unsigned long long)(session ? session->id : 0),
-             !session                    ? 0LL
-             : session->uid == (uid_t)-1 ? -1LL
-                                         : (long long)session->uid,
-             session ? (int)session->pid : 0, socket->hostname ? "host " : "",
-             socket->hostname ? socket->hostname : "",
-             socket->hostname ? " address"
-             : serves         ? "serving"
-                              : "accepted from",
-             address, end ? (unsigned)address_port(end) : 0, tls ? tls->version : "no",
-             tls && !tls->verified ? " unverified" : "", (unsigned long long)socket->bytes_in,
-             (unsigned long long)socket->bytes_out,
-             (long long)(loop_clock_us() - socket->born_us) / 1000, socket_state_text(socket),
-             *failure(socket) ? ": " : "", failure(socket));
-}
-
 /* End whatever is parked but a close, which is the caller's business. */
 static void end_parked(struct socket *socket)
 {
@@ -188,7 +145,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
         ASSERT_OWNER(socket->room->loop);
         timers_stop(&socket->room->loop->timers, &socket->close_timer);
     }
-    socket_log_end(socket);
+    record_close(socket, socket->room ? socket->room->events : NULL);
     if (tell)
         end_parked(socket);
     socket_detach(socket);
@@ -312,7 +269,8 @@ static void on_close_timer(struct timer *timer)
                          (uint64_t)socket->room->close_timeout_ms, on_close_timer) == 0)
             return;
     }
-    log_info("socket %u: close_timeout passed, cut", socket->number);
+    log_debug("socket %u: close_timeout passed, cut", socket->number);
+    socket->notes.end = RECORD_END_TIMED_OUT;
     socket_end_sends(socket, SOCKET_E_CUT);
     (void)socket_finish_close(socket, SOCKET_OK);
 }
@@ -378,7 +336,10 @@ bool socket_proceed_close(struct socket *socket)
 
 static enum socket_outcome close_abort(struct socket *socket)
 {
-    socket_log_end(socket);
+    if (socket->close) /* the complete one that it overtakes */
+        socket->notes.end = RECORD_END_CLIENT_ABORTED;
+    record_ends(socket, RECORD_END_CLIENT_ABORTED);
+    record_close(socket, socket->room->events);
     end_parked(socket);
     if (socket->close) {
         /* the close that is overtaken must not free what this one frees */
@@ -417,6 +378,8 @@ static enum socket_outcome close_partial(struct socket *socket, struct socket_cl
 static enum socket_outcome close_complete(struct socket *socket, struct socket_close *close)
 {
     close->n_discarded += socket->end - socket->start;
+    record_ends(socket,
+                socket->notes.peer_first ? RECORD_END_PEER_CLOSED : RECORD_END_CLIENT_CLOSED);
     socket_drop_buffer(socket);
     if (socket->state == SOCKET_FAILED)
         return SOCKET_OK;
@@ -460,8 +423,12 @@ enum socket_outcome socket_close(struct socket *socket, struct socket_close *clo
     close->n_discarded = 0;
     if (socket->state == SOCKET_CONNECTING)
         return SOCKET_E_NOT_CONNECTED;
-    if (socket->state <= SOCKET_LISTENING) /* nothing is under way: it just goes */
-        return close->option == SOCKET_CLOSE_PARTIAL ? SOCKET_E_NOT_CONNECTED : SOCKET_OK;
+    if (socket->state <= SOCKET_LISTENING) { /* nothing is under way: it just goes */
+        if (close->option == SOCKET_CLOSE_PARTIAL)
+            return SOCKET_E_NOT_CONNECTED;
+        record_ends(socket, RECORD_END_CLIENT_CLOSED);
+        return SOCKET_OK;
+    }
     if (socket_is_attached(socket))
         return SOCKET_E_ATTACHED;
     if (close->option == SOCKET_CLOSE_ABORT)
@@ -486,6 +453,7 @@ void socket_withdraw_close(struct socket *socket, struct socket_close *close)
         return;
     }
     socket_end_sends(socket, SOCKET_E_CLOSING);
-    socket_log_end(socket);
+    socket->notes.end = RECORD_END_CLIENT_ABORTED;
+    record_close(socket, socket->room->events);
     socket->stream = stream_abort(socket->stream);
 }

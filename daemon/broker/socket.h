@@ -22,6 +22,7 @@
 #include "broker/account.h"
 #include "broker/label.h"
 #include "broker/receive.h"
+#include "broker/record.h"
 #include "broker/socket_room.h"
 #include "net/stream.h"
 
@@ -128,6 +129,7 @@ struct socket {
     int64_t born_us;
     struct shelf *shelf; /* where its connection may rest (socket_rest.h); NULL: nowhere */
     int64_t made_ms;     /* then: when that was made */
+    struct record_notes notes;
     /* inside */
     struct list sends;
     struct socket_receive *receive;

@@ -76,13 +76,16 @@ static void on_relay_end(void *context, enum relay_end end)
 
     switch (end) {
     case RELAY_DONE:
+        record_ends(socket, relay_peer_first(attached->relay) ? RECORD_END_PEER_CLOSED
+                                                              : RECORD_END_CLIENT_CLOSED);
         forget(socket);
         return;
     case RELAY_FAILED:
         on_failed(socket);
         return;
     case RELAY_STUCK:
-        log_info("socket %u: close_timeout passed, cut", socket->number);
+        log_debug("socket %u: close_timeout passed, cut", socket->number);
+        record_ends(socket, RECORD_END_TIMED_OUT);
         attached->close.option = SOCKET_CLOSE_ABORT;
         break;
     case RELAY_LOCAL_GONE:
@@ -180,13 +183,15 @@ static int attach_direct(struct socket *socket, int *ret_fd, struct tls_facts **
         int r = stream_export(&socket->stream, &socket->connection);
         ASSERT(r == 0);
     }
+    socket_set_state(socket, SOCKET_ATTACHED);
+    record_ends(socket, RECORD_END_HANDED_OUT);
+    record_close(socket, socket->room->events);
     int fd = socket->connection->fd;
     /* from now on it is the client's, who expects that it blocks */
     (void)ioctl(fd, FIONBIO, &off);
     socket->connection->fd = -1;
     *ret_facts = socket->connection->facts;
     socket->connection->facts = NULL;
-    socket_set_state(socket, SOCKET_ATTACHED); /* for the log */
     session_socket_free(socket->session, socket, false);
     *ret_fd = fd;
     return 0;

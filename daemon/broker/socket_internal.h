@@ -11,9 +11,6 @@ void socket_set_state(struct socket *socket, enum socket_state state);
 void socket_set_sending(struct socket *socket, enum socket_sending sending);
 void socket_set_receiving(struct socket *socket, enum socket_receiving receiving);
 
-/* Its line in the log; its stream, or its connection, is there still. */
-void socket_log_end(const struct socket *socket);
-
 /* Ask the stream for what the present state waits for. */
 void socket_update_interest(struct socket *socket);
 

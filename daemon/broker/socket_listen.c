@@ -54,6 +54,7 @@ int socket_listen(struct socket *socket, int backlog)
         return r;
     socket_set_state(socket, SOCKET_LISTENING);
     const struct address *local = acceptor_local(socket->acceptor);
+    record_listen(socket);
     log_info("socket %u serves: session %llu uid %u pid %d address %s port %u", socket->number,
              (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
              (int)socket->session->pid, address_text(local, address, sizeof(address)),

@@ -43,7 +43,8 @@ enum rest_outcome socket_rest(struct socket *socket, uid_t uid, struct shelf_now
         return REST_NOT;
     int r = stream_export(&socket->stream, &socket->connection);
     ASSERT(r == 0);
-    socket_log_end(socket);
+    record_ends(socket, RECORD_END_POOLED);
+    record_close(socket, socket->room->events);
     tag.until_s = warm_until(socket->connection);
     bool kept = shelf_put(socket->shelf, &socket->connection, &tag, now);
     socket->connection = warm_retire(socket->connection); /* or what had to make room */

@@ -12,6 +12,7 @@
 #include "loop/loop.h"
 
 struct account_limits;
+struct events;
 struct session;
 struct tcp_options;
 
@@ -24,6 +25,7 @@ struct socket_room {
     int64_t close_timeout_ms;
     char *scratch; /* what is read goes here first, so idle sockets have no buffer */
     size_t n_scratch;
+    struct events *events; /* of the daemon; NULL: nobody can ask for any */
     /* a lingering session has lost its last socket: it is to be freed */
     void (*on_lingered)(struct session *session);
 };

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include "util/log.h"
 
 struct stats stats;
 
@@ -31,4 +32,5 @@ void stats_read(struct proto_broker_stats_result *ret_result)
     ret_result->name = atomic_load_explicit(&stats.name, memory_order_relaxed);
 #include "proto/stats.def"
 #undef STAT
+    ret_result->log_lost = (int64_t)log_lost();
 }

@@ -147,7 +147,7 @@ static void handshake(struct job *job)
         dial->chain = tls_engine_take_chain(job->connection->tls);
     switch (r) {
     case 0:
-        r = tls_facts_new(&job->connection->facts, job->connection->tls);
+        r = tls_facts_new(&job->connection->facts, job->connection->tls, dial->identity);
         break;
     case TLS_E_WANT_READ:
     case TLS_E_WANT_WRITE:

@@ -41,7 +41,8 @@ struct tls_facts {
     const char *issuer;
     const char *not_after; /* RFC 3339 */
     const char *sha256;
-    char texts[]; /* all of the above: one allocation, no larger than it must be */
+    const char *identity; /* the name of what we had to show; "": nothing */
+    char texts[];         /* all of the above: one allocation, no larger than it must be */
 };
 
 struct tls_engine; /* net/tls_engine.h: an SSL, after its handshake */

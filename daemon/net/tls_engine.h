@@ -84,5 +84,6 @@ struct tls_chain *tls_engine_take_chain(struct tls_engine *engine);
  * of the chain ends, that of the session it was resumed from included. */
 int64_t tls_engine_until(const struct tls_engine *engine);
 
-/* What is known after the handshake. */
-NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine);
+/* What is known after the handshake; identity: what the request had, NULL: none. */
+NODISCARD int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine,
+                            const struct identity *identity);

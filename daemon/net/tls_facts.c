@@ -57,6 +57,7 @@ void tls_alpn_text(const SSL *ssl, char *text, size_t n_text)
 struct collected {
     char version[16], cipher[64], alpn[256], server_name[256], subject[512], issuer[512];
     char not_after[32], sha256[65];
+    char identity[65];
     bool has_peer;
 };
 
@@ -71,8 +72,9 @@ static void collect_peer(struct collected *facts, const X509 *peer)
 
 static struct tls_facts *pack(const struct collected *facts)
 {
-    const char *const from[] = {facts->version, facts->cipher, facts->alpn,      facts->server_name,
-                                facts->subject, facts->issuer, facts->not_after, facts->sha256};
+    const char *const from[] = {facts->version,     facts->cipher,  facts->alpn,
+                                facts->server_name, facts->subject, facts->issuer,
+                                facts->not_after,   facts->sha256,  facts->identity};
     enum { N = sizeof(from) / sizeof(from[0]) };
     const char *to[N];
     size_t n_texts = 0;
@@ -95,11 +97,13 @@ static struct tls_facts *pack(const struct collected *facts)
     packed->issuer = to[5];
     packed->not_after = to[6];
     packed->sha256 = to[7];
+    packed->identity = to[8];
     packed->has_peer = facts->has_peer;
     return packed;
 }
 
-int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine)
+int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine,
+                  const struct identity *identity)
 {
     SSL *ssl = engine->ssl;
     struct collected facts = {.has_peer = false};
@@ -109,6 +113,7 @@ int tls_facts_new(struct tls_facts **ret_facts, const struct tls_engine *engine)
     tls_alpn_text(ssl, facts.alpn, sizeof(facts.alpn));
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     snprintf(facts.server_name, sizeof(facts.server_name), "%s", name ? name : "");
+    snprintf(facts.identity, sizeof(facts.identity), "%s", identity ? identity_name(identity) : "");
     X509 *peer = SSL_get1_peer_certificate(ssl);
     if (peer)
         collect_peer(&facts, peer);

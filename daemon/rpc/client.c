@@ -10,6 +10,7 @@
 #include "rpc/request.h"
 #include "rpc/sessions.h"
 #include "rpc/shares.h"
+#include "rpc/subscriptions.h"
 #include "util/log.h"
 
 enum {
@@ -88,8 +89,8 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     list_append(&io->clients, &client->link);
     stats_count(clients);
     stats_count(clients_total);
-    log_info("session %llu opened: uid %u pid %d", (unsigned long long)session->id, (unsigned)uid,
-             (int)pid);
+    log_debug("session %llu opened: uid %u pid %d", (unsigned long long)session->id, (unsigned)uid,
+              (int)pid);
     update_watch(client);
     *ret_client = client;
     return 0;
@@ -112,6 +113,7 @@ void client_end(struct client *client, const char *why)
              client->n_requests, session->sockets.n_used);
     while (!list_empty(&client->requests))
         request_drop(container_of(list_first(&client->requests), struct request, link));
+    subscription_end(client);
     sessions_leave(client);
     account_discharge(&client->charge);
     client->watch = watch_free(client->watch);
@@ -158,6 +160,20 @@ bool client_answer_end(struct client *client, struct writer_mark mark, const str
     }
     mark_dirty(client);
     return written;
+}
+
+bool client_notify(struct client *client, const char *line, size_t n)
+{
+    ASSERT_OWNER(client->io->loop);
+    struct writer_mark mark = writer_mark(&client->out);
+
+    writer_raw(&client->out, line, n);
+    if (writer_failed(&client->out) || client_reserve(client)) {
+        writer_rewind(&client->out, mark);
+        return false;
+    }
+    mark_dirty(client);
+    return true;
 }
 
 void client_answer_fd(struct client *client, struct writer_mark mark, int fd)
@@ -279,6 +295,8 @@ void client_flush(struct client *client)
     if (!send_answers(client))
         return;
     count_buffers(client);
+    if (client->subscription && subscription_tell_lost(client) && !send_answers(client))
+        return;
     update_paused(client);
     /* lines may wait in the frame that were not looked at while the client was paused or joining */
     if (client->stalled && takes_lines(client)) {
@@ -438,6 +456,7 @@ void client_depart(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);
     ASSERT(!client->processing && !client->session && client->joining && client->n_requests == 1);
+    subscription_end(client);
     client->watch = watch_free(client->watch);
     timers_stop(&client->io->loop->timers, &client->retry);
     list_remove(&client->link);

@@ -49,8 +49,9 @@ struct client {
     size_t n_counted;     /* bytes of it that its user's account knows of */
     struct list requests; /* running */
     size_t n_requests;
-    struct request *joining; /* a Session.Join: what was sent behind it waits */
-    char name[129];          /* as Broker.Hello gave it */
+    struct subscription *subscription; /* rpc/subscriptions.h; NULL: none */
+    struct request *joining;           /* a Session.Join: what was sent behind it waits */
+    char name[129];                    /* as Broker.Hello gave it */
 };
 
 enum { CLIENT_E_LIMIT = 1 }; /* it is turned away; told in the log */
@@ -90,6 +91,8 @@ bool client_answer_end(struct client *client, struct writer_mark mark, const str
 /* A descriptor for the line that was begun at that mark, once that has been ended; takes it. There
  * must be room (fds_reserve()). */
 void client_answer_fd(struct client *client, struct writer_mark mark, int fd);
+/* A line, with its end, that is no answer. False: no memory, and nothing is said. */
+NODISCARD bool client_notify(struct client *client, const char *line, size_t n);
 /* Keep room for the ENOBUFS answers of all running requests. Returns 0 or -ENOMEM. */
 NODISCARD int client_reserve(struct client *client);
 /* A request of it has ended. */

@@ -34,6 +34,7 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_USERS] = method_broker_users,
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
+    [METHOD_BROKER_EVENTS] = method_broker_events,
     [METHOD_BROKER_ERRORS] = method_broker_errors,
     [METHOD_POLICY_TEST] = method_policy_test,
     [METHOD_POLICY_SHOW] = method_policy_show,

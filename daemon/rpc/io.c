@@ -9,6 +9,7 @@
 #include "rpc/offers.h"
 #include "rpc/passage.h"
 #include "rpc/sessions.h"
+#include "rpc/subscriptions.h"
 #include "util/log.h"
 
 enum { SCRATCH_SIZE = 65536 };
@@ -80,6 +81,9 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
     list_init(&io->clients);
     list_init(&io->dirty);
     list_init(&io->passages);
+    list_init(&io->subscriptions);
+    io->room.events = shared->events;
+    events_set_port(shared->events, index, io->loop, subscriptions_deliver, io);
     loop_on_iteration(io->loop, on_iteration, io);
     if (!io->room.scratch) {
         io_free(io);

@@ -26,11 +26,12 @@ struct io {
     size_t index;
     enum io_state state;
     struct list clients;
-    struct list passages; /* rpc/passage.h */
-    struct list dirty;    /* clients with answers to flush at the end of this iteration */
-    struct map sessions;  /* by id: rpc/sessions.h */
-    struct map offers;    /* by id: rpc/offers.h */
-    struct map shares;    /* by user: rpc/shares.h */
+    struct list passages;      /* rpc/passage.h */
+    struct list dirty;         /* clients with answers to flush at the end of this iteration */
+    struct list subscriptions; /* rpc/subscriptions.h */
+    struct map sessions;       /* by id: rpc/sessions.h */
+    struct map offers;         /* by id: rpc/offers.h */
+    struct map shares;         /* by user: rpc/shares.h */
     uint64_t n_offers_made;
     size_t n_lingering; /* sessions that have ended but for attached sockets */
     size_t n_away; /* messages of ours that visit other io threads: nobody stops before they are

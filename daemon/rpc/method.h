@@ -40,6 +40,7 @@ void method_broker_errors(struct request *request);
 void method_broker_reload(struct request *request);
 void method_policy_test(struct request *request);
 void method_policy_show(struct request *request);
+void method_broker_events(struct request *request);
 void method_rpc_discover(struct request *request);
 
 /* The word of a member `family` as AF_UNSPEC, AF_INET, AF_INET6. */

@@ -11,25 +11,11 @@
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/police.h"
+#include "rpc/report.h"
 #include "rpc/secure.h"
-#include "util/log.h"
 
 /* As in TCPConnect: the dial thread keeps the deadline, this is for one that is too busy. */
 enum { DEADLINE_BACKSTOP_MS = 2000 };
-
-static void log_open(const struct socket *socket)
-{
-    char remote[ADDRESS_TEXT_MAX];
-    const struct tls_facts *tls = socket_tls(socket);
-
-    log_info("socket %u opened: session %llu uid %u pid %d accepted from %s port %u on port %u tls "
-             "%s",
-             socket->number, (unsigned long long)socket->session->id,
-             (unsigned)socket->session->uid, (int)socket->session->pid,
-             address_text(socket_remote(socket), remote, sizeof(remote)),
-             (unsigned)address_port(socket_remote(socket)),
-             (unsigned)address_port(socket_local(socket)), tls ? tls->version : "no");
-}
 
 static void answer_accept(struct request *request, const struct socket *socket)
 {
@@ -46,7 +32,7 @@ static void answer_accept(struct request *request, const struct socket *socket)
     };
     if (tls)
         result.tls = secure_facts(tls);
-    log_open(socket);
+    record_open(socket, NULL);
     request_answer(request, &result);
 }
 
@@ -66,10 +52,7 @@ static void fail_handshake(struct request *request, struct fault *fault)
 {
     fault->retryable = true;
     stats_count(handshakes_failed);
-    log_info("accept failed: session %llu uid %u pid %d: %s [%s]",
-             (unsigned long long)request_session(request)->id,
-             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
-             fault->message, error_infos[fault->error].symbol);
+    report_failure(request, fault);
     job_done(request);
     request_fail(request, fault);
 }
@@ -108,6 +91,7 @@ static void on_dial(struct request *request, struct dial *dial)
     } else {
         secure_count(socket_tls(request->socket), true);
         job_done(request);
+        request->socket->notes.told = false;
         answer_accept(request, request->socket);
     }
     dial_free(dial);
@@ -115,7 +99,7 @@ static void on_dial(struct request *request, struct dial *dial)
 
 static void withdraw_handshake(struct request *request, struct fault *fault)
 {
-    (void)fault;
+    report_failure(request, fault);
     drop_socket(request);
 }
 
@@ -175,6 +159,8 @@ static void start_handshake(struct request *request, struct socket *socket)
     struct fault fault;
 
     request->socket = socket;
+    socket->notes.told =
+        true; /* until the handshake has worked there is nothing to tell but its failure */
     request->op.secure = (struct socket_secure){.on_done = on_closing};
     enum socket_outcome outcome =
         socket_secure(socket, SOCKET_SECURE_SERVER, &request->op.secure, &job->dial->upgrade);

@@ -37,11 +37,11 @@ int method_attach(struct request *request, struct socket *socket, int *ret_fd, b
 
     if (r == 0) {
         stats_count(attached);
-        log_info("socket %u attached: session %llu %s", number,
-                 (unsigned long long)request_session(request)->id,
-                 *ret_facts    ? "handed out, the kernel encrypts"
-                 : *ret_direct ? "handed out"
-                               : "relayed");
+        log_debug("socket %u attached: session %llu %s", number,
+                  (unsigned long long)request_session(request)->id,
+                  *ret_facts    ? "handed out, the kernel encrypts"
+                  : *ret_direct ? "handed out"
+                                : "relayed");
     }
     return r;
 }

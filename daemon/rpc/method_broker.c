@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "broker/stats.h"
+#include "proto/text.h"
 #include "rpc/method.h"
 #include "util/log.h"
 
@@ -30,7 +31,8 @@ void method_broker_hello(struct request *request)
     if (params->has_client) {
         struct client *client = request->client;
         snprintf(client->name, sizeof(client->name), "%s", params->client);
-        log_info("session %llu is %s", (unsigned long long)client->session->id, client->name);
+        text_cut(client->session->client, sizeof(client->session->client), client->name);
+        log_debug("session %llu is %s", (unsigned long long)client->session->id, client->name);
     }
     for (int method = METHOD_UNKNOWN + 1; method < METHOD_N; method++)
         methods[n_methods++] = method_infos[method].name;

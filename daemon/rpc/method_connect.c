@@ -16,6 +16,7 @@
 #include "rpc/job.h"
 #include "rpc/method.h"
 #include "rpc/pace.h"
+#include "rpc/report.h"
 #include "rpc/secure.h"
 #include "rpc/target.h"
 #include "util/log.h"
@@ -36,24 +37,19 @@ static void fail_memory(struct request *request)
 /* ---- the way back
  * --------------------------------------------------------------------------------------------- */
 
-static void count_failure(const struct fault *fault)
-{
-    stats_count(connects_failed);
-    if (fault->error == WIRE_ETIMEDOUT)
-        stats_count(connects_timed_out);
-    if (fault->stage == STAGE_TLS)
-        stats_count(handshakes_failed);
-    if (fault->net && fault->net->backed_off)
-        stats_count(connects_backed_off);
-}
-
 /* The reserved number goes. */
-static void on_withdraw(struct request *request, struct fault *fault)
+static void release(struct request *request, struct fault *fault)
 {
     (void)fault;
     if (request->socket)
         session_socket_free(request_session(request), request->socket, false);
     request->socket = NULL;
+}
+
+static void on_withdraw(struct request *request, struct fault *fault)
+{
+    report_failure(request, fault);
+    release(request, fault);
 }
 
 /* One that a pool had ready never had a job. */
@@ -66,12 +62,12 @@ static void end_job(struct request *request)
 /* The request ends with an error after it had its job and its number. */
 static void fail_connect(struct request *request, const struct fault *fault)
 {
-    count_failure(fault);
-    log_info("connect failed: session %llu uid %u pid %d: %s [%s]",
-             (unsigned long long)request_session(request)->id,
-             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
-             fault->message, error_infos[fault->error].symbol);
-    on_withdraw(request, NULL);
+    report_count(fault);
+    if (request->socket && request->socket->state != SOCKET_CONNECTING)
+        record_ends(request->socket, RECORD_END_FAILED); /* it was told that it is open */
+    else
+        report_failure(request, fault);
+    release(request, NULL);
     end_job(request);
     request_fail(request, fault);
 }
@@ -80,16 +76,10 @@ static void log_open(const struct socket *socket, const struct proto_tcp_connect
 {
     const struct tls_facts *tls = socket_tls(socket);
 
-    log_info("socket %u opened: session %llu uid %u pid %d host %s address %s port %lld tls %s%s%s "
-             "ms %lld",
-             socket->number, (unsigned long long)socket->session->id,
-             (unsigned)socket->session->uid, (int)socket->session->pid, socket->hostname,
-             result->remote_address, (long long)result->remote_port, tls ? tls->version : "no",
-             tls && !tls->verified ? " UNVERIFIED" : "", result->has_pooled ? " pooled" : "",
-             (long long)result->timing_us.total / 1000);
+    record_open(socket, &result->timing_us);
     if (tls && !tls->verified)
-        log_warning("socket %u: the certificate of %s was not verified (verify: false)",
-                    socket->number, socket->hostname);
+        log_warning("socket %u: the certificate of %s port %lld was not verified (verify: false)",
+                    socket->number, socket->hostname, (long long)result->remote_port);
 }
 
 static void answer_attached(struct request *request, struct proto_tcp_connect_result *result)
@@ -205,7 +195,7 @@ static bool take_warm(struct request *request, struct target *target, struct dia
         pools_put_back(request, shelf, &dial->connection, &tag);
         return false;
     }
-    dial->pooled = true;
+    dial->pooled = request->socket->notes.pooled = true;
     on_dial(request, dial);
     return true;
 }
@@ -226,7 +216,8 @@ static void on_deadline(struct request *request)
                   ? "while looking up the name; is the name server up, is timeout_ms long enough?"
                   : "while the broker was too busy to say more");
     fault.stage = lookup ? STAGE_RESOLVE : STAGE_CONNECT;
-    request->withdraw(request, &fault); /* what is under way goes on without the request */
+    request->op.job->on_withdraw = release; /* told below */
+    request->withdraw(request, &fault);     /* what is under way goes on without the request */
     fail_connect(request, &fault);
 }
 
@@ -385,6 +376,9 @@ void method_tcp_connect(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    if (params->has_trace)
+        snprintf(request->socket->notes.trace, sizeof(request->socket->notes.trace), "%s",
+                 params->trace);
     if (take_warm(request, &target, dial))
         return;
     bool ready = target.literal.n_bytes && target.port;

@@ -64,8 +64,8 @@ void method_tcp_offer(struct request *request)
         request_fail(request, &fault);
         return;
     }
-    log_info("socket %lld is on offer: session %llu, for %lld ms", (long long)params->socket,
-             (unsigned long long)request_session(request)->id, (long long)params->timeout_ms);
+    log_debug("socket %lld is on offer: session %llu, for %lld ms", (long long)params->socket,
+              (unsigned long long)request_session(request)->id, (long long)params->timeout_ms);
     struct proto_tcp_offer_result result = {.token = token_text(&offer->token, text)};
     request_answer(request, &result);
 }
@@ -127,9 +127,9 @@ static void answer_claim(struct request *request, const struct socket *socket)
     };
     if (tls)
         result.tls = secure_facts(tls);
-    log_info("socket %u claimed: session %llu uid %u pid %d", socket->number,
-             (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
-             (int)socket->session->pid);
+    log_debug("socket %u claimed: session %llu uid %u pid %d", socket->number,
+              (unsigned long long)socket->session->id, (unsigned)socket->session->uid,
+              (int)socket->session->pid);
     request_answer(request, &result);
 }
 

@@ -30,10 +30,10 @@ static void fail_handshake(struct request *request, struct fault *fault)
 {
     fault->retryable = false;
     stats_count(handshakes_failed);
-    log_info("start TLS failed: session %llu uid %u pid %d: %s [%s]",
-             (unsigned long long)request_session(request)->id,
-             (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
-             fault->message, error_infos[fault->error].symbol);
+    log_debug("start TLS failed: session %llu uid %u pid %d: %s [%s]",
+              (unsigned long long)request_session(request)->id,
+              (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
+              fault->message, error_infos[fault->error].symbol);
     job_done(request);
     request_fail(request, fault);
 }
@@ -67,8 +67,8 @@ static void on_dial(struct request *request, struct dial *dial)
     if (!tls->verified && !dial->server)
         log_warning("socket %u: the peer's certificate was not verified (verify: false)",
                     socket->number);
-    log_info("socket %u is secure: session %llu tls %s", socket->number,
-             (unsigned long long)socket->session->id, tls->version);
+    log_debug("socket %u is secure: session %llu tls %s", socket->number,
+              (unsigned long long)socket->session->id, tls->version);
     job_done(request);
     request_answer(request, &result);
     explain_free(explain);

@@ -5,14 +5,14 @@
 
 #include "broker/socket_move.h"
 #include "broker/stats.h"
-#include "util/log.h"
 
 /* Nobody's socket leaves the table. */
-static void close_socket(struct offer *offer, const char *why)
+static void close_socket(struct offer *offer, enum record_end why)
 {
     struct socket *socket = offer->socket;
 
-    log_info("socket %u closed: %s", socket->number, why);
+    record_ends(socket, why);
+    record_close(socket, offer->io->room.events);
     table_release(offer->io->room.table, socket->number);
     (void)stats_sub(sockets, 1);
     offer->socket = socket_discard(socket);
@@ -47,7 +47,7 @@ static void on_deadline(struct timer *timer)
         return;
     }
     stats_count(offers_expired);
-    close_socket(offer, "nobody claimed it in time");
+    close_socket(offer, RECORD_END_OFFER_EXPIRED);
     end(offer);
 }
 
@@ -125,7 +125,7 @@ void offers_settle(struct io *io, uint64_t id, struct socket **socket)
     if (offer->socket) {
         if (offer->expired)
             stats_count(offers_expired);
-        close_socket(offer, offer->expired ? "nobody claimed it in time" : "shutting down");
+        close_socket(offer, offer->expired ? RECORD_END_OFFER_EXPIRED : RECORD_END_STOPPED);
     }
     end(offer);
 }
@@ -140,7 +140,7 @@ void offers_drain(struct io *io)
                 waiting = offer;
         if (!waiting)
             return; /* what is taken settles */
-        close_socket(waiting, "shutting down");
+        close_socket(waiting, RECORD_END_STOPPED);
         end(waiting);
     }
 }

@@ -48,7 +48,7 @@ void passage_on_lookup(struct flight *flight, struct lookup *lookup);
 void passage_on_dial(struct flight *flight, struct dial *dial);
 void passage_on_deadline(struct timer *timer);
 
-/* One line, and counted; symbol: of the error, or what failed. */
+/* Told, and counted; symbol: of the error, or what failed. */
 void passage_log_failed(const struct passage *passage, const char *message, const char *symbol);
 /* The last that the program is sent. */
 void passage_send_last(struct passage *passage, const uint8_t *data, size_t n);

@@ -17,12 +17,6 @@
 #include "rpc/shares.h"
 #include "util/log.h"
 
-/* -1: unknown */
-static long long uid_of(const struct passage *passage)
-{
-    return passage->peer.uid == (uid_t)-1 ? -1 : (long long)passage->peer.uid;
-}
-
 /* ---- the end ---- */
 
 static void free_when_idle(struct passage *passage)
@@ -106,15 +100,42 @@ void passage_send_last(struct passage *passage, const uint8_t *data, size_t n)
     (void)recv(passage->fd, room->scratch, room->n_scratch, MSG_DONTWAIT);
 }
 
-void passage_log_failed(const struct passage *passage, const char *message, const char *symbol)
+static void log_failed(const struct passage *passage, enum error_stage stage, int64_t code,
+                       const char *symbol, const char *message)
 {
+    char port[8];
+    bool known = passage->state != PASSAGE_ASKING;
+
     if (passage->route->socks)
         stats_count(socks_failed);
     else
         stats_count(tunnels_failed);
-    log_info("%s failed: session %llu uid %lld pid %d: %s [%s]", passage->route->name,
-             (unsigned long long)(passage->session ? passage->session->id : 0), uid_of(passage),
-             (int)passage->peer.pid, message, symbol);
+    if (passage->socket && passage->socket->state != SOCKET_CONNECTING) {
+        record_ends(passage->socket, RECORD_END_FAILED); /* it was told that it is open */
+        return;
+    }
+    snprintf(port, sizeof(port), "%u", passage->port);
+    record_fail(&(struct record_failure){
+        .events = passage->io->room.events,
+        .session = passage->session,
+        .uid = passage->peer.uid,
+        .pid = passage->peer.pid,
+        .what = passage->route->name,
+        .kind = passage->route->socks ? "socks" : "tunnel",
+        .hostname = known ? passage->host : NULL,
+        .port = known ? port : NULL,
+        .stage = stage,
+        .code = code,
+        .symbol = symbol,
+        .message = message,
+        .took_us = loop_clock_us() - passage->started_us,
+    });
+}
+
+void passage_log_failed(const struct passage *passage, const char *message, const char *symbol)
+{
+    log_failed(passage, passage->state == PASSAGE_ASKING ? STAGE_REQUEST : STAGE_CONNECT, 0, symbol,
+               message);
 }
 
 void passage_fail(struct passage *passage, const struct fault *fault)
@@ -124,7 +145,8 @@ void passage_fail(struct passage *passage, const struct fault *fault)
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
     fault_count_limit(fault, passage->share);
-    passage_log_failed(passage, fault->message, error_infos[fault->error].symbol);
+    log_failed(passage, fault->stage, error_infos[fault->error].code,
+               error_infos[fault->error].symbol, fault->message);
     if (passage->route->socks)
         passage_send_last(passage, answer, socks5_answer(reply_of(fault), NULL, answer));
     passage_end(passage, !passage->route->socks);
@@ -148,20 +170,16 @@ static void log_open(const struct passage *passage, const struct dial *dial)
 {
     const struct socket *socket = passage->socket;
     const struct tls_facts *tls = stream_tls(socket->stream);
-    char remote[ADDRESS_TEXT_MAX];
+    const struct proto_timing timing = {
+        .resolve = dial->resolve_us,
+        .connect = dial->connect_us,
+        .handshake = dial->handshake_us,
+        .total = loop_clock_us() - passage->started_us,
+    };
 
     if (tls)
         secure_count(tls, false);
-    log_info(
-        "socket %u opened: %s session %llu uid %lld pid %d host %s address %s port %u tls %s%s "
-        "ms %lld (resolve %lld connect %lld handshake %lld)",
-        socket->number, passage->route->name, (unsigned long long)passage->session->id,
-        uid_of(passage), (int)passage->peer.pid, passage->host,
-        address_text(stream_remote(socket->stream), remote, sizeof(remote)), passage->port,
-        tls ? tls->version : "no", tls && !tls->verified ? " UNVERIFIED" : "",
-        (long long)(loop_clock_us() - passage->started_us) / 1000,
-        (long long)dial->resolve_us / 1000, (long long)dial->connect_us / 1000,
-        (long long)dial->handshake_us / 1000);
+    record_open(socket, &timing);
     if (tls && !tls->verified) {
         log_warning("socket %u: the certificate of %s was not verified (%s: verify = no)",
                     socket->number, passage->host, passage->route->name);

@@ -8,6 +8,7 @@
 
 #include "broker/stats.h"
 #include "rpc/police.h"
+#include "rpc/report.h"
 
 /* A batch: its answers are collected and sent as one array when the last member is done
  * (JSON-RPC 2.0 section 6). */
@@ -81,6 +82,8 @@ static void write_fault(struct client *client, struct batch *batch, const struct
 
     stats_count(requests_failed);
     fault_count_limit(fault, client->session->share);
+    if (fault->limit)
+        report_limit(client, fault);
     if (id->kind == PROTO_ID_ABSENT)
         return;
     struct writer *writer = answer_begin(client, batch, &mark);

@@ -2,6 +2,7 @@
 
 #include "broker/socket_attach.h"
 #include "broker/stats.h"
+#include "proto/text.h"
 #include "rpc/route.h"
 #include "rpc/shares.h"
 #include "util/log.h"
@@ -33,6 +34,8 @@ static void end(struct session *session)
     struct io *io = io_of(session);
 
     sessions_close(session);
+    if (session->ending == RECORD_END_UNKNOWN && io->state != IO_RUNNING)
+        session->ending = RECORD_END_STOPPED;
     if (io->state < IO_CLOSING) {
         session_close_unattached(session);
         if (session->sockets.n_used > 0) {
@@ -104,6 +107,8 @@ void sessions_enter(struct session *session, struct client *client)
     ASSERT_OWNER(session->room->loop);
     ASSERT(!client->session);
     client->session = session;
+    if (client->name[0])
+        text_cut(session->client, sizeof(session->client), client->name);
     list_append(&session->members, &client->member);
 }
 
@@ -132,6 +137,7 @@ static void on_lease(struct timer *timer)
              (unsigned long long)session->id, (long long)session->lease_ms,
              session->sockets.n_used);
     stats_count(leases_expired);
+    session->ending = RECORD_END_LEASE_EXPIRED;
     end(session);
 }
 
@@ -225,6 +231,7 @@ void sessions_cut(struct io *io)
             if (session->lingering)
                 lingering = session;
         ASSERT(lingering);
+        lingering->ending = RECORD_END_STOPPED;
         forget(lingering);
         io->n_lingering--;
     }

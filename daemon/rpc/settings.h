@@ -53,6 +53,7 @@ struct rpc_reload {
     char error[768];
 };
 
+struct events;
 struct io;
 struct pool_keeper;
 
@@ -66,6 +67,7 @@ struct rpc_shared {
     size_t n_ios;
     int64_t started_us;
     _Atomic uint64_t next_session; /* from 1 */
+    struct events *events;         /* broker/events.h: a port for each io thread */
     struct loop *control;
     struct pool_keeper *keeper;
     void (*reload)(struct mail *mail); /* delivers an rpc_reload's mail on the control thread */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rpc/method.h"
+#include "rpc/report.h"
 #include "rpc/secure.h"
 
 static void fail_param(struct request *request, const char *param, const char *expected)
@@ -64,6 +65,7 @@ static bool prepare_tls(struct request *request, const struct target *target, st
         return false;
     if (target_identity(request, target->port, dial, &fault))
         return true;
+    report_denied(request, &fault);
     request_fail(request, &fault);
     return false;
 }
@@ -94,6 +96,10 @@ bool target_prepare(struct request *request, const struct target *target, struct
     dial->min_tls13 = params->min_tls == 1;
     if (params->attach && !method_can_attach(request))
         return false;
+    if (params->has_trace && !report_printable(params->trace)) {
+        fail_param(request, "trace", "printable ASCII");
+        return false;
+    }
     if (params->has_local_address && address_parse(&dial->local, params->local_address, 0)) {
         fail_param(request, "local_address", "an IPv4 or IPv6 address of this host");
         return false;

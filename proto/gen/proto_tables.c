@@ -5,6 +5,8 @@
  *   proto_tables methods    Markdown: every method, its parameters, its result
  *   proto_tables errors     Markdown: the error codes
  *   proto_tables stats      Markdown: the counters of Broker.Stats
+ *   proto_tables event      Markdown: the members of a Broker.Event
+ *   proto_tables ends       Markdown: why a connection has ended
  *   proto_tables header     C: the typed part of <tcpbroker.h>
  *   proto_tables openrpc    JSON: what rpc.discover answers
  *
@@ -139,6 +141,23 @@ static void print_stats(void)
 #undef STAT
 }
 
+static void print_event(void)
+{
+    printf("| member | type | given | meaning |\n|---|---|---|---|\n");
+    print_members(&proto_event_table, "", false);
+}
+
+static void print_ends(void)
+{
+    printf("| reason | meaning |\n|---|---|\n");
+#define END(symbol, word, text)                                                                    \
+    printf("| `%s` | ", word);                                                                     \
+    print_cell(text);                                                                              \
+    printf(" |\n");
+#include "proto/ends.def"
+#undef END
+}
+
 static bool print_openrpc(void)
 {
     struct writer writer = WRITER_INIT;
@@ -163,12 +182,16 @@ int main(int argc, char **argv)
         print_errors();
     else if (strcmp(what, "stats") == 0)
         print_stats();
+    else if (strcmp(what, "event") == 0)
+        print_event();
+    else if (strcmp(what, "ends") == 0)
+        print_ends();
     else if (strcmp(what, "header") == 0)
         print_header();
     else if (strcmp(what, "openrpc") == 0)
         written = print_openrpc();
     else {
-        fprintf(stderr, "usage: proto_tables methods|errors|stats|header|openrpc\n");
+        fprintf(stderr, "usage: proto_tables methods|errors|stats|event|ends|header|openrpc\n");
         return 2;
     }
     return written && fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;

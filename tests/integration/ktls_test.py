@@ -166,7 +166,8 @@ class Ktls(OwnDaemonTestCase):
         self.relayed(result)
         self.assertEqual(result["tls"]["version"], "TLSv1.3")
         self.exchange(stream)
-        self.assertIn("relayed", self.daemon.log())
+        stream.close()
+        self.daemon.wait_log("ended client_closed attached relay")
 
     def test_other_ciphers_are_relayed(self):
         self.start()
@@ -240,7 +241,7 @@ class Ktls(OwnDaemonTestCase):
                     self.assertFalse(rest, "what is no record was on the way")
                     self.assertGreater(sum(len(body) for kind, body in found if kind == DATA), 3_000_000)
                     self.assertLessEqual({kind for kind, _ in found}, {20, 22, DATA})
-        self.assertIn("the kernel encrypts", self.daemon.log())
+        self.daemon.wait_log("tls TLSv1.2 .*ended handed_out attached direct")
 
     @needs_kernel
     def test_the_broker_keeps_nothing(self):

@@ -89,7 +89,8 @@ class Memory(unittest.TestCase):
         """A generator that is sent the result of each request, {} when it has none."""
         port = self.echo.port
         yield "Broker.Hello", {"client": "memory"}
-        yield "TCPConnect", {"hostname": "127.0.0.1", "port": port, "thread": "t"}
+        yield "TCPConnect", {"hostname": "127.0.0.1", "port": port, "thread": "t", "trace": "of this test"}
+        yield "Broker.Events", {"off": True}
         yield "TCPConnect", {"hostname": "localhost", "port": port, "alpn": ["a", "b"], "secure": True, "timeout_ms": 300}
         yield "TCPSend", {"socket": 1, "data": "x" * 3000 + "\n", "thread": "t"}
         yield "TCPReceive", {"socket": 1, "exact": 1000, "thread": "t", "timeout_ms": 500}
@@ -143,6 +144,18 @@ class Memory(unittest.TestCase):
         yield "TCPGetMyPort", [serving]
         yield "Session.Join", [token]
         yield "Session.Close", []
+
+    def listen(self, path):
+        """A connection that wants to be told of events, and reads none."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(LIMIT)
+        connection.connect(path)
+        try:
+            connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"Broker.Events","params":{"all":true}}\n')
+            connection.recv(1000)
+        except ConnectionError:
+            pass  # it may have been closed for want of memory
+        return connection
 
     def talk(self, path):
         """Requests one by one, on new connections when one was closed. Returns how many were answered with an error."""
@@ -215,7 +228,8 @@ class Memory(unittest.TestCase):
         try:
             refused = None
             if self.wait_started(process, log):
-                refused = self.talk(path)
+                with self.listen(path):
+                    refused = self.talk(path)
                 self.assertIsNone(process.poll(), f"it ended with {process.returncode}")
                 process.send_signal(signal.SIGTERM)
             status = process.wait(LIMIT)

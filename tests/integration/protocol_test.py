@@ -73,7 +73,7 @@ class Tables(unittest.TestCase):
             names.append(name)
             self.assertEqual(text.strip("\n"), printed(name).strip("\n"),
                              f"run tests/integration/protocol_test.py --update: {name}")
-        self.assertEqual(sorted(names), ["errors", "methods", "stats"])
+        self.assertEqual(sorted(names), ["ends", "errors", "event", "methods", "stats"])
 
     def test_defaults_of_limits(self):
         options = subprocess.run([os.path.join(BUILD, "config", "config_sample"), "sample"], capture_output=True,

@@ -108,8 +108,8 @@ class Answers(SocksTestCase):
                          ("socks", "localhost", os.getuid(), os.getpid(), "attached", False))
         self.exchange(sock)
         sock.close()
-        self.daemon.wait_log(rf"socket \d+ opened: socks session \d+ uid {os.getuid()} pid {os.getpid()} host localhost ")
-        self.daemon.wait_log(r"socket \d+ closed: socks session .* in 6 out 6 ")
+        self.daemon.wait_log(rf"socket \d+ closed: socks session \d+ uid {os.getuid()} pid {os.getpid()} host localhost .* "
+                             "in 6 out 6 ")
 
     def test_not_reached(self):
         hole = self.use(servers.BlackHole())

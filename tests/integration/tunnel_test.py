@@ -32,10 +32,10 @@ class Bytes(DoorTestCase):
             with self.subTest(version):
                 sock = self.enter(name)
                 self.exchange(sock)
-                self.daemon.wait_log(rf"socket \d+ opened: tunnel {name} session \d+ uid {os.getuid()} pid {os.getpid()} "
-                                     rf"host localhost address 127\.0\.0\.1 port \d+ tls {version} ms")
                 sock.close()
-                self.daemon.wait_log(rf"socket \d+ closed: tunnel {name} session .* tls {version} in 6 out 6 ")
+                self.daemon.wait_log(rf"socket \d+ closed: tunnel {name} session \d+ uid {os.getuid()} pid {os.getpid()} "
+                                     rf"host localhost address 127\.0\.0\.1 port \d+ tls {version} in 6 out 6 ms \d+ "
+                                     "ended client_closed attached relay")
         self.wait_stat("tunnel_connections", 0)
         stats = self.stats()
         self.assertEqual((stats["tunnel_connections_total"], stats["tunnels_failed"], stats["handshakes_ok"], stats["sockets"]),

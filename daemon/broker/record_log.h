@@ -1,0 +1,13 @@
+#pragma once
+/*
+ * record_log: the line of a record in the log, and its fields in the journal (util/messages.def).
+ *
+ * Threads:   any.
+ * Ownership: the event is borrowed.
+ */
+#include "proto/methods.h"
+
+/* An event of class close. */
+void record_log_close(const struct proto_event *event);
+/* One of class fail or deny; what: with which the line begins. */
+void record_log_fail(const struct proto_event *event, const char *what);
