@@ -33,6 +33,11 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_STATS] = method_broker_stats,
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
+    [METHOD_BROKER_CLOSE] = method_broker_close,
+    [METHOD_BROKER_DRAIN] = method_broker_drain,
+    [METHOD_BROKER_LOG] = method_broker_log,
+    [METHOD_BROKER_DOORS] = method_broker_doors,
+    [METHOD_BROKER_POOLS] = method_broker_pools,
     [METHOD_BROKER_ERRORS] = method_broker_errors,
     [METHOD_RPC_DISCOVER] = method_rpc_discover,
 };

@@ -3,19 +3,24 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "broker/socket_move.h"
+#include "broker/socket_force.h"
 #include "broker/stats.h"
 #include "util/log.h"
 
 /* Nobody's socket leaves the table. */
-static void close_socket(struct offer *offer, const char *why)
+static void close_socket_by(struct offer *offer, enum socket_close_option option, const char *why)
 {
     struct socket *socket = offer->socket;
 
     log_info("socket %u closed: %s", socket->number, why);
     table_release(offer->io->room.table, socket->number);
     (void)stats_sub(sockets, 1);
-    offer->socket = socket_discard(socket);
+    offer->socket = socket_force_resting(socket, option);
+}
+
+static void close_socket(struct offer *offer, const char *why)
+{
+    close_socket_by(offer, SOCKET_CLOSE_COMPLETE, why);
 }
 
 static void end(struct offer *offer)
@@ -122,6 +127,24 @@ void offers_settle(struct io *io, uint64_t id, struct socket **socket)
             stats_count(offers_expired);
         close_socket(offer, offer->expired ? "nobody claimed it in time" : "shutting down");
     }
+    end(offer);
+}
+
+struct offer *offers_find(const struct io *io, uint32_t number)
+{
+    struct offer *offer;
+
+    ASSERT_OWNER(io->loop);
+    for (size_t i = 0; (offer = map_next(&io->offers, &i, NULL));)
+        if (offer->socket && offer->socket->number == number)
+            return offer;
+    return NULL;
+}
+
+void offers_close(struct offer *offer, enum socket_close_option option, const char *why)
+{
+    ASSERT_OWNER(offer->io->loop);
+    close_socket_by(offer, option, why);
     end(offer);
 }
 

@@ -103,10 +103,7 @@ void passage_send_last(struct passage *passage, const uint8_t *data, size_t n)
 
 void passage_log_failed(const struct passage *passage, const char *message, const char *symbol)
 {
-    if (passage->route->socks)
-        stats_count(socks_failed);
-    else
-        stats_count(tunnels_failed);
+    route_failed(passage->route);
     log_info("%s failed: session %llu uid %lld pid %d: %s [%s]", passage->route->name,
              (unsigned long long)(passage->session ? passage->session->id : 0), uid_of(passage),
              (int)passage->peer.pid, message, symbol);

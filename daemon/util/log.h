@@ -15,6 +15,9 @@
 enum log_level { LOG_ERROR_ = 3, LOG_WARNING_ = 4, LOG_NOTICE_ = 5, LOG_INFO_ = 6, LOG_DEBUG_ = 7 };
 
 void log_set(enum log_level level, bool journal);
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+const char *log_level_name(enum log_level level); /* "info", as log.level of the configuration */
 bool log_enabled(enum log_level level);
 __attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const char *format, ...);
 
