@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "app/systemd.h"
+#include "broker/stats.h"
 #include "rpc/pool_keeper.h"
 #include "util/log.h"
 
@@ -131,6 +132,8 @@ static void spread(struct drain *drain)
 
 static void set(struct drain *drain, bool on)
 {
+    if (on != drain->on)
+        (void)stats_add(draining, on ? 1 : -1);
     drain->on = on;
     doors_refuse(drain->doors, on);
     pool_keeper_pause(drain->shared->keeper, on);

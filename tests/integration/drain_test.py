@@ -2,14 +2,17 @@
 """Broker.Drain: nothing new is begun, what there is works on, and with the last socket the daemon stops; or all goes on."""
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import servers
+from cli_test import command_path
 from doors import DoorTestCase
 from harness import Closed, Daemon, Elapsed, OwnDaemonTestCase, RpcError, main, seconds, wait_until
 
@@ -239,6 +242,21 @@ class Drain(OwnDaemonTestCase):
         self.resume()
         for client in [self.open_client() for _ in range(3)]:
             client.connect(peer.port)
+
+    def test_the_command(self):
+        self.start()
+        command = [command_path(), "--socket", self.daemon.socket_path]
+        number = self.client.connect(self.peer.port)
+        staying = subprocess.Popen([*command, "drain", "--no-stop", "--wait"], stdout=subprocess.PIPE)
+        self.assertEqual(staying.stdout.readline(), b"draining: 1 sockets left\n")
+        waiting = subprocess.Popen([*command, "drain", "--wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(waiting.stdout.readline(), b"draining: 1 sockets left\n")
+        staying.kill()
+        staying.communicate()
+        closed = subprocess.run([*command, "close", "--abort", str(number)], capture_output=True, timeout=seconds(10))
+        self.assertRegex(closed.stdout, rb"^socket \d+ is closed; it was that of session \d+ uid \d+ pid \d+\n$")
+        self.ended()
+        self.assertEqual((waiting.communicate(timeout=seconds(10)), waiting.returncode), ((b"", b""), 0))
 
     def test_status(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
