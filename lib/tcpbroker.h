@@ -1396,6 +1396,8 @@ struct tcpb_broker_stats_result {
     int64_t cancelled;
     /* requests refused because another thread owns the socket */
     int64_t not_owner;
+    /* 1: an administrator drains the broker (Broker.Drain) */
+    int64_t draining;
     /* requests refused by a limit */
     int64_t limit_refused;
 };
