@@ -14,6 +14,7 @@ enum listing_session { LISTING_OWN, LISTING_JOINED };
  * struct). params: JSON or NULL. */
 int listing_ask(struct cli *cli, struct tcpb *broker, const char *method, const char *params,
                 void (*print)(const struct cli *cli, const void *result));
-/* Call method (no parameters) on a connection of its own; with --json print the result, else print(cli, its result struct). */
+/* Call method (no parameters) on a connection of its own; with --json print the result, else
+ * print(cli, its result struct). */
 int listing(struct cli *cli, const char *method, enum listing_session session,
             void (*print)(const struct cli *cli, const void *result));

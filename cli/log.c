@@ -45,8 +45,9 @@ const struct cli_verb verb_log = {
     .name = "log",
     .arguments = "[error | warning | notice | info | debug]",
     .summary = "tell or set how much the broker logs, until its next reload",
-    .details = "For root, the broker's own user and members of its admin.group. For good: log.level "
-               "in tcpbroker.conf(5).",
+    .details =
+        "For root, the broker's own user and members of its admin.group. For good: log.level "
+        "in tcpbroker.conf(5).",
     .max_words = 1,
     .run = run,
 };

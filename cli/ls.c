@@ -147,7 +147,7 @@ static int read_user(const char *text, int64_t *ret_uid)
 static int read_options(const struct cli *cli, char *params, size_t n_params)
 {
     const char *user = cli_value(cli, &verb_ls, "user"), *state = cli_value(cli, &verb_ls, "state");
-    const char *all = cli_value(cli, &verb_ls, "all");
+    bool all = cli_value(cli, &verb_ls, "all") != NULL, joined = !all && !user && join_token();
     int64_t uid = 0;
     int status = user ? read_user(user, &uid) : EXIT_OK;
 
@@ -156,7 +156,10 @@ static int read_options(const struct cli *cli, char *params, size_t n_params)
     if (state && (!*state || strspn(state, "abcdefghijklmnopqrstuvwxyz_") != strlen(state) ||
                   strlen(state) > 32))
         return talk_usage("ls", "\"%.40s\" is no state (tcpbroker help Broker.List)", state);
-    int n = snprintf(params, n_params, "{%s", all ? "\"all\":true," : "");
+    int n = snprintf(params, n_params, "{%s",
+                     all      ? "\"all\":true,"
+                     : joined ? "\"all\":false,"
+                              : "");
     if (user)
         n += snprintf(params + n, n_params - (size_t)n, "\"uid\":%" PRId64 ",", uid);
     if (state)
@@ -171,7 +174,8 @@ static int find_rights(struct cli *cli, struct tcpb *broker, bool *ret_all)
 {
     struct tcpb_reply *reply = NULL;
     struct tcpb_error error;
-    int r = tcpb_call(broker, "Broker.List", "{\"all\":true,\"state\":\"offered\"}", &reply, &error);
+    int r =
+        tcpb_call(broker, "Broker.List", "{\"all\":true,\"state\":\"offered\"}", &reply, &error);
 
     tcpb_reply_free(reply);
     *ret_all = r == 0;

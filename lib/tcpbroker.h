@@ -53,13 +53,13 @@ enum tcpb_local_code {
 };
 
 struct tcpb_error {
-    int32_t code;      /* 0: none; < 0: TCPB_E_…; > 0: TCPB_LOCAL_… */
-    int32_t sys_errno; /* TCPB_LOCAL_…: the system's errno, or 0 */
-    bool retryable;    /* could the same request succeed later */
+    int32_t code;            /* 0: none; < 0: TCPB_E_…; > 0: TCPB_LOCAL_… */
+    int32_t sys_errno;       /* TCPB_LOCAL_…: the system's errno, or 0 */
+    bool retryable;          /* could the same request succeed later */
     uint32_t retry_after_ms; /* but not sooner than in so many milliseconds; 0: nobody knows. (It
                               * stands where there was padding: the struct is as it was.) */
-    int64_t sent;      /* bytes a failed TCPSend did send; -1: does not apply */
-    char symbol[64];   /* "ECONNREFUSED", …; "NO_DAEMON", … for TCPB_LOCAL_… */
+    int64_t sent;            /* bytes a failed TCPSend did send; -1: does not apply */
+    char symbol[64];         /* "ECONNREFUSED", …; "NO_DAEMON", … for TCPB_LOCAL_… */
     char
         stage[16]; /* request, policy, resolve, connect, tls, io, broker; client for TCPB_LOCAL_… */
     char param[128];    /* the parameter that is wrong, or "" */

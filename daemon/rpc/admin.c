@@ -24,12 +24,13 @@ void admin_fault(struct fault *ret_fault, const struct client *client, const cha
     const struct credentials_admins *admins = &client->io->snapshot->credentials.admins;
 
     if (*admins->group)
-        fault_set(ret_fault, WIRE_EACCES,
-                  "%s: only administrators may do that: root, the broker's own user, and members of "
-                  "the group %s%s",
-                  what, admins->group,
-                  admins->has_gid ? " (who was made one must log in anew)"
-                                  : ", which this system does not have");
+        fault_set(
+            ret_fault, WIRE_EACCES,
+            "%s: only administrators may do that: root, the broker's own user, and members of "
+            "the group %s%s",
+            what, admins->group,
+            admins->has_gid ? " (who was made one must log in anew)"
+                            : ", which this system does not have");
     else
         fault_set(ret_fault, WIRE_EACCES,
                   "%s: only administrators may do that: root, the broker's own user, and whom "

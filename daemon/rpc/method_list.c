@@ -1,7 +1,7 @@
 /*
  * method_list: Broker.List. A session's own sockets live on its io thread; an administrator sees
- * those of all threads, and everybody his own there: then a struct gather goes from one io thread to the next, each writing down copies of
- * its own, and comes back.
+ * those of all threads, and everybody his own there: then a struct gather goes from one io thread
+ * to the next, each writing down copies of its own, and comes back.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,8 +93,7 @@ static bool choose(struct request *request, struct rows_filter *ret_filter, bool
     *ret_filter = (struct rows_filter){.by_uid = params->has_uid, .uid = params->uid};
     if (params->has_state)
         choose_state(params->state, ret_filter->state, sizeof(ret_filter->state));
-    *ret_all = params->has_all ? params->all
-                               : params->has_uid || client_is_admin(request->client);
+    *ret_all = params->has_all ? params->all : params->has_uid || client_is_admin(request->client);
     bool everybody = params->has_all && params->all && !params->has_uid;
     if (!(others || everybody) || client_is_admin(request->client))
         return true;

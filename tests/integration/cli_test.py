@@ -513,6 +513,10 @@ class Listing(unittest.TestCase):
                 self.assertEqual(run(broker.path, "ls", *words).returncode, 0)
                 asked = [seen[1] or {} for seen in broker.seen]
                 self.assertEqual(asked[-1], params)
+        with FakeBroker(Broker_List=lambda params: {"sockets": []}, Session_Join=lambda params: {"sockets": [], "session": 1}) as broker:
+            run(broker.path, "ls", TCPBROKER_SESSION="0" * 32)
+            run(broker.path, "ls", "--all", TCPBROKER_SESSION="0" * 32)
+            self.assertEqual(broker.seen[1:], [("Broker.List", {"all": False}), ("Broker.List", {"all": True})])
         for words in (["--user", "no-such-user"], ["--user="], ["--state", 'a"b'], ["--state="], ["1"]):
             self.assertEqual(run("/nowhere", "ls", *words).returncode, 2, words)
 

@@ -67,14 +67,14 @@ TEST(faults, garbage_is_a_protocol_error)
 TEST(faults, errors_of_the_daemon)
 {
     struct tcpb_error error;
-    CHECK_INT(
-        answer_with(
-            "{\"id\":%lld,\"error\":{\"code\":-10061,\"message\":\"no\",\"data\":{\"symbol\":"
-            "\"ECONNREFUSED\","
-            "\"stage\":\"connect\",\"retryable\":true,\"sent\":7,\"retry_after_ms\":1500,\"new\":[]}},"
-            "\"jsonrpc\":\"2.0\"}",
-            &error),
-        TCPB_E_ECONNREFUSED);
+    CHECK_INT(answer_with(
+                  "{\"id\":%lld,\"error\":{\"code\":-10061,\"message\":\"no\",\"data\":{\"symbol\":"
+                  "\"ECONNREFUSED\","
+                  "\"stage\":\"connect\",\"retryable\":true,\"sent\":7,\"retry_after_ms\":1500,"
+                  "\"new\":[]}},"
+                  "\"jsonrpc\":\"2.0\"}",
+                  &error),
+              TCPB_E_ECONNREFUSED);
     CHECK_STRING(error.symbol, "ECONNREFUSED");
     CHECK_STRING(error.stage, "connect");
     CHECK_STRING(error.message, "no");
