@@ -66,6 +66,8 @@ class Who(OwnDaemonTestCase):
         with self.assertRaises(ConnectionResetError):
             connection.recv(1)
         client.call("Broker.Reload")
+        uid = client.call("Broker.Hello")["uid"]
+        self.assertRegex(self.daemon.log(), rf"notice reload asked for: uid {uid} pid {os.getpid()} session \d+")
 
     def test_others_are_refused(self):
         self.start(**{"admin.group": GROUP, "admin.users": "1234 1235"})

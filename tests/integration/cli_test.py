@@ -57,10 +57,14 @@ class FakeBroker:
         self.listener.listen(8)
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
         return self
 
     def __exit__(self, *unused):
+        # it must have seen the end before the number of its descriptor can be that of the next broker's
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join(harness.seconds(10))
         self.listener.close()
         shutil.rmtree(self.folder)
 

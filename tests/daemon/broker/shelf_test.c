@@ -423,32 +423,6 @@ TEST(shelf, lent_is_passed_over)
     shelf_unref(shelf);
 }
 
-TEST(shelf, counts)
-{
-    struct shelf *shelf = make(&usual);
-    struct shelf_tag tag = tag_of(SHELF_ANYBODY, false, 0);
-    struct shelf_counts counts;
-    uid_t uid;
-
-    CHECK(!takes(shelf, ALICE, 0));
-    shelf_read(shelf, at(0), &counts);
-    CHECK(counts.n_idle == 0 && counts.n_missed == 1 && counts.n_taken == 0 && counts.n_stale == 0);
-    CHECK_INT(counts.refill_ms, 0);
-    CHECK(shelf_order(shelf, at(0), &uid));
-    shelf_failed(shelf, uid, at(0));
-    shelf_read(shelf, at(100), &counts);
-    CHECK_INT(counts.refill_ms, SHELF_PAUSE_MIN_MS - 100);
-    CHECK(put(shelf, SHELF_ANYBODY, false, 0) && put(shelf, SHELF_ANYBODY, false, 0));
-    shelf_read(shelf, at(100), &counts);
-    CHECK(counts.n_idle == 2 && counts.refill_ms == -1);
-    CHECK(takes(shelf, ALICE, 100) && takes(shelf, ALICE, 100));
-    shelf_judge(shelf, &tag, WARM_ALIVE, at(100));
-    shelf_judge(shelf, &tag, WARM_ENDED, at(100));
-    shelf_read(shelf, at(100), &counts);
-    CHECK(counts.n_idle == 0 && counts.n_missed == 1 && counts.n_taken == 1 && counts.n_stale == 1);
-    shelf_unref(shelf);
-}
-
 TEST(shelf, cleared_takes_nothing_any_more)
 {
     struct shelf *shelf = make(&usual);
