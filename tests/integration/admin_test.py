@@ -307,7 +307,7 @@ users = {os.getuid()}
             with self.assertRaises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
             looking_up = self.client.call("TCPSocket")["socket"]
-            id = self.client.send("TCPBind", [looking_up, "hang-service"])
+            id = self.client.send("TCPBind", [looking_up, f"hang-service-{self.admins.index(admin)}"])
             wait_until(lambda: self.client.call("Broker.Stats")["lookups_running"] == 1)
             self.close(looking_up, admin=admin)
             self.ended(id, method="TCPBind")
@@ -323,7 +323,7 @@ users = {os.getuid()}
     def test_connecting(self):
         hole = self.use(servers.BlackHole())
         for admin in self.each():
-            for name in ("127.0.0.1", "hang-name"):
+            for name in ("127.0.0.1", f"hang-name-{self.admins.index(admin)}"):
                 id = self.client.send("TCPConnect", hostname=name, port=hole.port)
                 self.close(self.connecting(admin), admin=admin)
                 self.ended(id, method="TCPConnect")
