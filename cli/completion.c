@@ -53,6 +53,8 @@ static void print_bash(void)
            "    completion:) words+=' bash zsh fish' ;;\n"
            "    policy:) words+=' test show' ;;\n"
            "    session:) words+=' open close' ;;\n"
+           "    tunnel: | pool:) words+=' ls' ;;\n"
+           "    log:) words+=' error warning notice info debug' ;;\n"
            "    call: | help:) words+='");
     print_methods();
     printf("' ;;\n");
@@ -110,7 +112,10 @@ static void print_fish(void)
     printf("'\ncomplete -c tcpbroker -n '__fish_seen_subcommand_from completion' -a 'bash zsh "
            "fish'\n"
            "complete -c tcpbroker -n '__fish_seen_subcommand_from policy' -a 'test show'\n"
-           "complete -c tcpbroker -n '__fish_seen_subcommand_from session' -a 'open close'\n");
+           "complete -c tcpbroker -n '__fish_seen_subcommand_from session' -a 'open close'\n"
+           "complete -c tcpbroker -n '__fish_seen_subcommand_from tunnel pool' -a ls\n"
+           "complete -c tcpbroker -n '__fish_seen_subcommand_from log' -a 'error warning notice "
+           "info debug'\n");
 }
 
 static int run(struct cli *cli)

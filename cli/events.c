@@ -230,7 +230,7 @@ static const struct cli_option options[] = {
     {"class", "CLASSES", "only these, divided by commas: open, close, fail, deny, listen, limit",
      0},
     {"user", "USER", "of that user, a name or a number, instead of one's own", 0},
-    {"all", NULL, "of all users; for root and the broker's own user, as is --user", 0},
+    {"all", NULL, "of all users; for administrators, as is --user", 0},
     {"count", "N", "end after N lines", 0},
     {0},
 };

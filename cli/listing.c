@@ -19,20 +19,29 @@ static int show(const struct cli *cli, struct tcpb_reply *reply,
     return EXIT_OK;
 }
 
+int listing_ask(struct cli *cli, struct tcpb *broker, const char *method, const char *params,
+                void (*print)(const struct cli *cli, const void *result))
+{
+    struct tcpb_reply *reply = NULL;
+    struct tcpb_error error;
+    int status = EXIT_OK;
+    if (tcpb_exchange(broker, method, params, &reply, &error))
+        status = talk_error(cli, &error, NULL);
+    else if (tcpb_reply_failed(reply, &error))
+        status = talk_error(cli, &error, tcpb_reply_json(reply));
+    else
+        status = show(cli, reply, print);
+    tcpb_reply_free(reply);
+    return status;
+}
+
 int listing(struct cli *cli, const char *method, enum listing_session session,
             void (*print)(const struct cli *cli, const void *result))
 {
     struct tcpb *broker = NULL;
-    struct tcpb_reply *reply = NULL;
-    struct tcpb_error error;
     int status = join_open(cli, session == LISTING_JOINED, &broker);
-    if (status == EXIT_OK && tcpb_exchange(broker, method, NULL, &reply, &error))
-        status = talk_error(cli, &error, NULL);
-    if (status == EXIT_OK && tcpb_reply_failed(reply, &error))
-        status = talk_error(cli, &error, tcpb_reply_json(reply));
     if (status == EXIT_OK)
-        status = show(cli, reply, print);
-    tcpb_reply_free(reply);
+        status = listing_ask(cli, broker, method, NULL, print);
     tcpb_close(broker);
     return status;
 }

@@ -1,23 +1,49 @@
 /*
- * ls: the sockets of the broker: root sees all, others those of the session that the environment
- * names. (The session of this command itself has none.)
+ * ls: the sockets of the broker: those of the session that the environment names; without one as
+ * many as the user may see, which are all for an administrator and his own for everybody else. (The
+ * session of this command itself has none.)
  */
 #include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/join.h"
 #include "cli/listing.h"
 #include "cli/talk.h"
 #include "cli/verbs.h"
 
+/* ---- printing ---- */
+
+/* For a column of its own: one word, whatever it is. */
+static void word(char *text)
+{
+    talk_clean(text);
+    for (; *text; text++)
+        if (*text == ' ')
+            *text = '_';
+}
+
 static void owner_text(const struct tcpb_socket_row *row, char *text, size_t n)
 {
     if (!row->has_owner)
-        snprintf(text, n, "%s", row->has_door ? row->door : "-"); /* who came by a door has none */
+        snprintf(text, n, "-"); /* the session's unnamed thread, or who came by a door */
     else if (row->owner.text)
         snprintf(text, n, "%s", row->owner.text);
     else
         snprintf(text, n, "%" PRId64, row->owner.number);
-    talk_clean(text);
+    word(text);
+}
+
+/* "tunnel:NAME", "socks" */
+static void door_text(const struct tcpb_socket_row *row, char *text, size_t n)
+{
+    snprintf(text, n, "%s", row->has_door ? row->door : "-");
+    char *blank = strchr(text, ' ');
+    if (blank)
+        *blank = ':';
+    word(text);
 }
 
 static void peer_text(const struct tcpb_socket_row *row, char *text, size_t n)
@@ -48,36 +74,145 @@ static void age_text(int64_t age_ms, char *text, size_t n)
         snprintf(text, n, "%" PRId64 "h%02" PRId64 "m", s / 3600, s / 60 % 60);
 }
 
+struct texts {
+    char owner[80], door[96], state[40], age[32], peer[400];
+};
+
+static void read_row(const struct tcpb_socket_row *row, struct texts *ret_texts)
+{
+    owner_text(row, ret_texts->owner, sizeof(ret_texts->owner));
+    door_text(row, ret_texts->door, sizeof(ret_texts->door));
+    peer_text(row, ret_texts->peer, sizeof(ret_texts->peer));
+    age_text(row->age_ms, ret_texts->age, sizeof(ret_texts->age));
+    snprintf(ret_texts->state, sizeof(ret_texts->state), "%s", row->state);
+    word(ret_texts->state);
+}
+
+static void widen(int *width, const char *text)
+{
+    int n = (int)strlen(text);
+    if (*width < n)
+        *width = n;
+}
+
 static void print(const struct cli *cli, const void *result)
 {
     const struct tcpb_broker_list_result *list = result;
-    const struct tcpb_socket_row *row = list->sockets.items;
+    const struct tcpb_socket_row *rows = list->sockets.items;
+    int w_owner = 5, w_door = 4, w_state = 9;
+    struct texts texts;
+
+    for (size_t i = 0; i < list->sockets.n_items; i++) {
+        read_row(&rows[i], &texts);
+        widen(&w_owner, texts.owner);
+        widen(&w_door, texts.door);
+        widen(&w_state, texts.state);
+    }
     if (!cli_value(cli, &verb_ls, "no-header"))
-        printf("%-8s %-8s %-7s %-8s %-12s %-12s %-10s %12s %12s  %s\n", "SOCKET", "AGE", "UID",
-               "PID", "OWNER", "STATE", "TLS", "IN", "OUT", "PEER");
-    for (size_t i = 0; i < list->sockets.n_items; i++, row++) {
-        char owner[80], peer[400], age[32], state[40];
-        owner_text(row, owner, sizeof(owner));
-        peer_text(row, peer, sizeof(peer));
-        age_text(row->age_ms, age, sizeof(age));
-        snprintf(state, sizeof(state), "%s", row->state);
-        talk_clean(state);
-        printf("%-8" PRId64 " %-8s %-7" PRId64 " %-8" PRId64 " %-12s %-12s %-10s %12" PRId64
+        printf("%-8s %-8s %-7s %-8s %-*s %-*s %-*s %-10s %12s %12s  %s\n", "SOCKET", "AGE", "UID",
+               "PID", w_owner, "OWNER", w_door, "DOOR", w_state, "STATE", "TLS", "IN", "OUT",
+               "PEER");
+    for (size_t i = 0; i < list->sockets.n_items; i++) {
+        const struct tcpb_socket_row *row = &rows[i];
+        read_row(row, &texts);
+        printf("%-8" PRId64 " %-8s %-7" PRId64 " %-8" PRId64 " %-*s %-*s %-*s %-10s %12" PRId64
                " %12" PRId64 "  %s\n",
-               row->socket, age, row->uid, row->pid, owner, state,
+               row->socket, texts.age, row->uid, row->pid, w_owner, texts.owner, w_door, texts.door,
+               w_state, texts.state,
                !row->secure    ? "-"
                : row->verified ? "verified"
                                : "UNVERIFIED",
-               row->bytes_in, row->bytes_out, peer);
+               row->bytes_in, row->bytes_out, texts.peer);
     }
+}
+
+/* ---- asking ---- */
+
+static int read_user(const char *text, int64_t *ret_uid)
+{
+    char *end;
+    const struct passwd *user = getpwnam(text);
+    long long number = strtoll(text, &end, 10);
+
+    if (user)
+        *ret_uid = user->pw_uid;
+    else if (*text && !*end && number >= -1 && number <= UINT32_MAX)
+        *ret_uid = number;
+    else
+        return talk_usage("ls", "there is no user \"%s\"", text);
+    return EXIT_OK;
+}
+
+/* What to ask for, as JSON; NULL: nothing in particular. */
+static int read_options(const struct cli *cli, char *params, size_t n_params)
+{
+    const char *user = cli_value(cli, &verb_ls, "user"), *state = cli_value(cli, &verb_ls, "state");
+    bool all = cli_value(cli, &verb_ls, "all") != NULL, joined = !all && !user && join_token();
+    int64_t uid = 0;
+    int status = user ? read_user(user, &uid) : EXIT_OK;
+
+    if (status)
+        return status;
+    if (state && (!*state || strspn(state, "abcdefghijklmnopqrstuvwxyz_") != strlen(state) ||
+                  strlen(state) > 32))
+        return talk_usage("ls", "\"%.40s\" is no state (tcpbroker help Broker.List)", state);
+    int n = snprintf(params, n_params, "{%s",
+                     all      ? "\"all\":true,"
+                     : joined ? "\"all\":false,"
+                              : "");
+    if (user)
+        n += snprintf(params + n, n_params - (size_t)n, "\"uid\":%" PRId64 ",", uid);
+    if (state)
+        n += snprintf(params + n, n_params - (size_t)n, "\"state\":\"%s\",", state);
+    params[n > 1 ? n - 1 : n] = '}';
+    params[n > 1 ? n : n + 1] = '\0';
+    return EXIT_OK;
+}
+
+/* May this user see all? */
+static int find_rights(struct cli *cli, struct tcpb *broker, bool *ret_all)
+{
+    struct tcpb_reply *reply = NULL;
+    struct tcpb_error error;
+    int r =
+        tcpb_call(broker, "Broker.List", "{\"all\":true,\"state\":\"offered\"}", &reply, &error);
+
+    tcpb_reply_free(reply);
+    *ret_all = r == 0;
+    return r == 0 || r == TCPB_E_EACCES ? EXIT_OK : talk_error(cli, &error, NULL);
 }
 
 static int run(struct cli *cli)
 {
-    return listing(cli, "Broker.List", LISTING_JOINED, print);
+    char params[160];
+    struct tcpb *broker = NULL;
+    bool named = cli_value(cli, &verb_ls, "all") || cli_value(cli, &verb_ls, "user"), all = true;
+    int status = read_options(cli, params, sizeof(params));
+
+    if (status)
+        return status;
+    status = join_open(cli, !named, &broker);
+    if (status == EXIT_OK && !named && !join_token() && geteuid() != 0) {
+        status = find_rights(cli, broker, &all);
+        if (status == EXIT_OK && !all) {
+            char more[sizeof(params) + 32];
+            snprintf(more, sizeof(more), "{\"uid\":%" PRId64 "%s%s", (int64_t)geteuid(),
+                     params[1] == '}' ? "" : ",", params + 1);
+            status = listing_ask(cli, broker, "Broker.List", more, print);
+            tcpb_close(broker);
+            return status;
+        }
+    }
+    if (status == EXIT_OK)
+        status = listing_ask(cli, broker, "Broker.List", params[1] == '}' ? NULL : params, print);
+    tcpb_close(broker);
+    return status;
 }
 
 static const struct cli_option options[] = {
+    {"all", NULL, "those of all sessions and users; for administrators", 0},
+    {"user", "USER", "those of all sessions of that user, by name or number", 0},
+    {"state", "STATE", "only those in that state: connected, listening, attached, …", 0},
     {"no-header", NULL, "leave out the line with the names of the columns", 0},
     {0},
 };
@@ -86,9 +221,11 @@ const struct cli_verb verb_ls = {
     .name = "ls",
     .arguments = "",
     .summary = "list the broker's sockets",
-    .details = "root sees the sockets of all sessions, others those of the session that "
-               "$TCPBROKER_SESSION names\n"
-               "(tcpbroker session open).",
+    .details = "Without an option: the sockets of the session that $TCPBROKER_SESSION names "
+               "(tcpbroker session open).\n"
+               "Without such a session: all of them for root, the broker's own user and members of "
+               "its admin.group, and\n"
+               "one's own for others.",
     .options = options,
     .run = run,
 };

@@ -24,8 +24,8 @@ const struct cli_verb verb_reload = {
     .name = "reload",
     .arguments = "",
     .summary = "read configuration and certificates again",
-    .details = "For root and the broker's own user. When anything is wrong with the new state, "
-               "nothing changes, the\n"
-               "error is told, and the exit status is not 0.",
+    .details = "For root, the broker's own user and members of its admin.group. When anything is "
+               "wrong with the new\n"
+               "state, nothing changes, the error is told, and the exit status is not 0.",
     .run = run,
 };

@@ -5,31 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/duration.h"
 #include "cli/join.h"
 #include "cli/talk.h"
 #include "cli/verbs.h"
 #include "proto/methods.h"
 
 static const char default_lease[] = "10m";
-
-/* A whole number with its unit, as in the daemon's configuration. */
-static bool parse_time(const char *text, int64_t *ret_ms)
-{
-    static const struct {
-        const char *name;
-        int64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-    int64_t number = 0;
-    const char *p = text;
-    for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, *p - '0', &number))
-            return false;
-    for (size_t i = 0; p > text && i < sizeof(units) / sizeof(units[0]); i++)
-        if (strcmp(p, units[i].name) == 0)
-            return !__builtin_mul_overflow(number, units[i].ms, ret_ms);
-    return false;
-}
 
 /* It may hold a token, so what does not fit is not quoted. */
 static int print_token(struct tcpb_reply *reply)
@@ -71,7 +53,7 @@ static int open_session(struct cli *cli)
     struct tcpb_error error;
     char params[64], range[64];
     int64_t ms;
-    if (!parse_time(lease ? lease : default_lease, &ms) || ms < field->min || ms > field->max) {
+    if (!duration_parse(lease ? lease : default_lease, &ms) || ms < field->min || ms > field->max) {
         field_describe(field, range, sizeof(range));
         return talk_usage("session",
                           "--lease must be a time like 10m, 90s, 500ms or 1h (%s), not "

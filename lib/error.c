@@ -38,6 +38,12 @@ int error_local(struct tcpb_error *error, enum tcpb_local_code code, int sys_err
     return (int)code;
 }
 
+/* Programs give the library structs of their own: those of programs that were built before must
+ * still be right. */
+_Static_assert(offsetof(struct tcpb_error, retry_after_ms) == 12 &&
+                   offsetof(struct tcpb_error, sent) == 16,
+               "retry_after_ms fills a gap");
+
 int error_memory(struct tcpb_error *error)
 {
     return error_local(error, TCPB_LOCAL_MEMORY, 0, "out of memory");
@@ -65,6 +71,10 @@ int error_wire(struct tcpb_error *error, const struct proto_error_object *object
             copy_text(wire.param, sizeof(wire.param), object->data.param);
         if (object->data.has_sent)
             wire.sent = object->data.sent;
+        if (object->data.has_retry_after_ms)
+            wire.retry_after_ms = object->data.retry_after_ms < UINT32_MAX
+                                      ? (uint32_t)object->data.retry_after_ms
+                                      : UINT32_MAX;
     } else {
         wire.retryable = info && info->retryable;
         copy_text(wire.symbol, sizeof(wire.symbol), info ? info->symbol : "UNKNOWN");

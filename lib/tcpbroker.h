@@ -53,11 +53,13 @@ enum tcpb_local_code {
 };
 
 struct tcpb_error {
-    int32_t code;      /* 0: none; < 0: TCPB_E_…; > 0: TCPB_LOCAL_… */
-    int32_t sys_errno; /* TCPB_LOCAL_…: the system's errno, or 0 */
-    bool retryable;    /* could the same request succeed later */
-    int64_t sent;      /* bytes a failed TCPSend did send; -1: does not apply */
-    char symbol[64];   /* "ECONNREFUSED", …; "NO_DAEMON", … for TCPB_LOCAL_… */
+    int32_t code;            /* 0: none; < 0: TCPB_E_…; > 0: TCPB_LOCAL_… */
+    int32_t sys_errno;       /* TCPB_LOCAL_…: the system's errno, or 0 */
+    bool retryable;          /* could the same request succeed later */
+    uint32_t retry_after_ms; /* but not sooner than in so many milliseconds; 0: nobody knows. (It
+                              * stands where there was padding: the struct is as it was.) */
+    int64_t sent;            /* bytes a failed TCPSend did send; -1: does not apply */
+    char symbol[64];         /* "ECONNREFUSED", …; "NO_DAEMON", … for TCPB_LOCAL_… */
     char
         stage[16]; /* request, policy, resolve, connect, tls, io, broker; client for TCPB_LOCAL_… */
     char param[128];    /* the parameter that is wrong, or "" */
@@ -542,6 +544,58 @@ struct tcpb_user_row {
     int64_t connects;
     /* what a limit has refused since the user came */
     int64_t refused;
+struct tcpb_door_row {
+    /* tunnel NAME or socks */
+    const char *name;
+    /* where programs come in: a path, or address:port */
+    const char *listen;
+    /* a tunnel: the host that it leads to */
+    bool has_hostname;
+    const char *hostname;
+    /* a tunnel: its port */
+    bool has_port;
+    int64_t port;
+    /* TLS */
+    bool secure;
+    /* TLS, and the certificate is verified */
+    bool verify;
+    /* programs connected by it now */
+    int64_t connections;
+    /* such programs so far */
+    int64_t connections_total;
+    /* of these, that reached nobody */
+    int64_t failed;
+};
+
+struct tcpb_pool_row {
+    /* its name */
+    const char *name;
+    /* the host that its connections lead to */
+    const char *hostname;
+    /* the port */
+    int64_t port;
+    /* TLS */
+    bool secure;
+    /* TLS, and the certificate is verified */
+    bool verify;
+    /* well; failing: none can be made; ending: the peer ends them unused; spoken: it speaks
+     * first, so none is kept */
+    const char *state;
+    /* connections that are ready */
+    int64_t idle;
+    /* how many are made ahead (an identity: for each user) */
+    int64_t min_idle;
+    /* how many rest at most */
+    int64_t max_idle;
+    /* TCPConnect that were given one, since the last reload */
+    int64_t taken;
+    /* TCPConnect that found none, since then */
+    int64_t missed;
+    /* of those ready: ended or spoken on by the peer, since then */
+    int64_t stale;
+    /* more are made in so many milliseconds; absent: none is missing */
+    bool has_refill_ms;
+    int64_t refill_ms;
 };
 
 struct tcpb_error_row {
@@ -1429,9 +1483,22 @@ struct tcpb_broker_hello_result {
     struct tcpb_strings methods;
 };
 
-/* Broker.List: the session's sockets; for root all */
+/* Broker.List: the session's sockets; for an administrator all */
 struct tcpb_broker_list_params {
     char unused_;
+    /* true: those of all sessions, for an administrator only; false: the session's; absent: as
+     * much as the caller may see (true or false) */
+    bool has_all;
+    bool all;
+    /* those of all sessions of that user; everybody may ask for his own. -1: of whom nobody
+     * knows (integer from -1) */
+    bool has_uid;
+    int64_t uid;
+    /* only those in that state (0 unbound, 1 bound, 2 listening, 3 connecting, 4 connected, 5
+     * securing, 6 half_closed, 7 peer_closed, 8 ended, 9 attached, 10 closing, 11 failed, 12
+     * offered) */
+    bool has_state;
+    int64_t state;
 };
 
 struct tcpb_broker_list_result {
@@ -1547,6 +1614,8 @@ struct tcpb_broker_stats_result {
     int64_t cancelled;
     /* requests refused because another thread owns the socket */
     int64_t not_owner;
+    /* 1: an administrator drains the broker (Broker.Drain) */
+    int64_t draining;
     /* requests refused by a limit */
     int64_t limit_refused;
     /* of these, by limits.requests */
@@ -1719,6 +1788,43 @@ struct tcpb_broker_events_params {
     bool has_all;
     bool all;
     /* true: no more; nothing else may stand beside it (true or false; absent: false) */
+/* Broker.Close: close any socket of anybody */
+struct tcpb_broker_close_params {
+    char unused_;
+    /* the socket's number (integer 1..2147483647) */
+    int64_t socket;
+    /* 0 complete, 2 abort, as in TCPClose (integer -2147483648..2147483647; absent: 2) */
+    bool has_option;
+    int64_t option;
+};
+
+struct tcpb_broker_close_result {
+    char unused_;
+    /* always 0 */
+    int64_t status;
+    /* true: a complete close has begun, and io.close_timeout bounds it; false: the number is
+     * gone */
+    bool closing;
+    /* the session it belonged to */
+    int64_t session;
+    /* that session's user id, as in Broker.List */
+    int64_t uid;
+    /* its process id, as in Broker.List */
+    int64_t pid;
+};
+
+/* Broker.Drain: no new sockets; when the last one is closed, stop */
+struct tcpb_broker_drain_params {
+    char unused_;
+    /* stop then, whatever is still open; absent: wait for the last one (milliseconds
+     * 0..2592000000) */
+    bool has_timeout_ms;
+    int64_t timeout_ms;
+    /* false: do not stop, stay drained until told otherwise (true or false; absent: true) */
+    bool has_stop;
+    bool stop;
+    /* true: go on as if nothing had been said; the others have no meaning (true or false;
+     * absent: false) */
     bool has_off;
     bool off;
 };
@@ -1727,6 +1833,51 @@ struct tcpb_broker_events_result {
     char unused_;
     /* what will be told; empty: nothing */
     struct tcpb_strings classes;
+struct tcpb_broker_drain_result {
+    char unused_;
+    /* what holds now */
+    bool draining;
+    /* how many there are still, of everybody */
+    int64_t sockets;
+};
+
+/* Broker.Log: the log's level, until the next reload */
+struct tcpb_broker_log_params {
+    char unused_;
+    /* least important lines to be written from now on; absent: as it is (0 error, 1 warning, 2
+     * notice, 3 info, 4 debug) */
+    bool has_level;
+    int64_t level;
+};
+
+struct tcpb_broker_log_result {
+    char unused_;
+    /* what holds now */
+    const char *level;
+    /* what held before */
+    const char *before;
+};
+
+/* Broker.Doors: the tunnels and the SOCKS doors */
+struct tcpb_broker_doors_params {
+    char unused_;
+};
+
+struct tcpb_broker_doors_result {
+    char unused_;
+    /* one each; struct tcpb_door_row */
+    struct tcpb_objects doors;
+};
+
+/* Broker.Pools: the pools of connections made ahead */
+struct tcpb_broker_pools_params {
+    char unused_;
+};
+
+struct tcpb_broker_pools_result {
+    char unused_;
+    /* one each; struct tcpb_pool_row */
+    struct tcpb_objects pools;
 };
 
 /* rpc.discover: an OpenRPC document of all this */
@@ -1942,7 +2093,7 @@ int tcpb_broker_hello(struct tcpb *broker, const struct tcpb_broker_hello_params
                       struct tcpb_reply **ret_reply,
                       const struct tcpb_broker_hello_result **ret_result, struct tcpb_error *error);
 
-/* Broker.List: the session's sockets; for root all. */
+/* Broker.List: the session's sockets; for an administrator all. */
 int tcpb_broker_list(struct tcpb *broker, const struct tcpb_broker_list_params *params,
                      struct tcpb_reply **ret_reply,
                      const struct tcpb_broker_list_result **ret_result, struct tcpb_error *error);
@@ -1989,6 +2140,30 @@ int tcpb_broker_events(struct tcpb *broker, const struct tcpb_broker_events_para
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_events_result **ret_result,
                        struct tcpb_error *error);
+/* Broker.Close: close any socket of anybody. */
+int tcpb_broker_close(struct tcpb *broker, const struct tcpb_broker_close_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_close_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Drain: no new sockets; when the last one is closed, stop. */
+int tcpb_broker_drain(struct tcpb *broker, const struct tcpb_broker_drain_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_drain_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Log: the log's level, until the next reload. */
+int tcpb_broker_log(struct tcpb *broker, const struct tcpb_broker_log_params *params,
+                    struct tcpb_reply **ret_reply, const struct tcpb_broker_log_result **ret_result,
+                    struct tcpb_error *error);
+
+/* Broker.Doors: the tunnels and the SOCKS doors. */
+int tcpb_broker_doors(struct tcpb *broker, const struct tcpb_broker_doors_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_doors_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Pools: the pools of connections made ahead. */
+int tcpb_broker_pools(struct tcpb *broker, const struct tcpb_broker_pools_params *params,
+                      struct tcpb_reply **ret_reply,
+                      const struct tcpb_broker_pools_result **ret_result, struct tcpb_error *error);
 
 /* rpc.discover: an OpenRPC document of all this. */
 int tcpb_rpc_discover(struct tcpb *broker, const struct tcpb_rpc_discover_params *params,

@@ -24,7 +24,7 @@ const struct field_table proto_event_table = {
 };
 
 /* the traits as methods.def spells them */
-enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
+enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN, NEW = METHOD_NEW };
 
 const struct method_info method_infos[METHOD_N] = {
     [METHOD_UNKNOWN] = {.name = "?", .summary = "unknown"},

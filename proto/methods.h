@@ -70,6 +70,7 @@ union method_params {
 enum method_traits {
     METHOD_IMMEDIATE = 1 << 0, /* never waits */
     METHOD_ADMIN     = 1 << 1, /* root or an administrator only */
+    METHOD_NEW       = 1 << 2, /* makes what lives on: refused while the broker drains */
 };
 
 struct method_info {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/doors.h"
+#include "app/drain.h"
 #include "app/listen.h"
 #include "app/pool_settings.h"
 #include "app/profiles.h"
@@ -37,6 +38,7 @@ struct app {
     struct doors *doors;
     struct watchdog watchdog;
     struct reload *reload;
+    struct drain *drain;
     struct loop **loops;  /* io and dial threads', for the watchdog */
     struct mail *drained; /* one for each io thread */
     size_t n_running;     /* io threads not drained yet */
@@ -72,19 +74,19 @@ static void on_idle(void *context)
     check_stopped(context);
 }
 
-static void stop(struct app *app, const char *signal_name)
+static void stop(struct app *app, const char *why)
 {
     if (app->state == APP_CUTTING)
         return;
     if (app->state == APP_STOPPING) {
-        log_notice("%s again: what still runs is ended now", signal_name);
+        log_notice("%s again: what still runs is ended now", why);
         app->state = APP_CUTTING;
         for (size_t i = 0; i < app->n_started; i++)
             io_post_cut(app->shared.ios[i]);
         return;
     }
     log_event(LOG_NOTICE_, EVENT_STOPPING, NULL, 0,
-              "%s: stopping; running requests have %lld ms to finish", signal_name,
+              "%s: stopping; running requests have %lld ms to finish", why,
               (long long)(*app->config)->stop_drain_timeout);
     systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
     app->state = APP_STOPPING;
@@ -92,6 +94,7 @@ static void stop(struct app *app, const char *signal_name)
     doors_stop(app->doors);
     watchdog_stop(&app->watchdog);
     reload_stop(app->reload);
+    drain_stop(app->drain);
     pool_keeper_stop(app->shared.keeper);
     app->n_running = app->n_started;
     for (size_t i = 0; i < app->n_started; i++) {
@@ -105,6 +108,21 @@ static void stop(struct app *app, const char *signal_name)
 static void on_reload(struct mail *mail)
 {
     reload_deliver(the_app->reload, mail);
+}
+
+static void on_drain(struct mail *mail)
+{
+    drain_deliver(the_app->drain, mail);
+}
+
+static void on_doors(struct mail *mail)
+{
+    doors_deliver(the_app->doors, mail);
+}
+
+static void on_drain_over(void *context, const char *why)
+{
+    stop(context, why);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -241,6 +259,10 @@ static int watch_signals(struct app *app)
 static void on_alive(void *context)
 {
     struct app *app = context;
+    if (drain_is_on(app->drain)) { /* says so itself */
+        systemd_notify("WATCHDOG=1");
+        return;
+    }
     systemd_notify("WATCHDOG=1\nSTATUS=%lld clients, %u sockets, %lld requests running",
                    (long long)atomic_load_explicit(&stats.clients, memory_order_relaxed),
                    table_count(app->shared.table),
@@ -294,6 +316,8 @@ static int start(struct app *app, const struct app_options *options)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
     app->shared.reload = on_reload;
+    app->shared.drain = on_drain;
+    app->shared.doors = on_doors;
     if (r == 0)
         r = pool_keeper_new(&app->shared.keeper, &app->shared);
     /* early, as the socket is there already; they are looked at when all is started */
@@ -304,6 +328,8 @@ static int start(struct app *app, const struct app_options *options)
     if (r == 0)
         r = reload_new(&app->reload, app->control, &app->shared, options, app->config, app->doors,
                        on_idle, app);
+    if (r == 0)
+        r = drain_new(&app->drain, &app->shared, app->doors, on_drain_over, app);
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
     if (r == 0)
@@ -374,6 +400,7 @@ static void finish(struct app *app, int status)
     if (app->control) {
         close_signals(app);
         app->reload = reload_free(app->reload);
+        app->drain = drain_free(app->drain);
         loop_free(app->control);
     }
     app->shared.keeper = pool_keeper_free(app->shared.keeper);

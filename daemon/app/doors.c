@@ -35,7 +35,7 @@ struct doors {
     struct door *open[DOORS_MAX];
     struct door_plan *plan; /* prepared */
     struct door *next[DOORS_MAX];
-    bool stopped;
+    bool refusing, stopped;
 };
 
 /* ---- a connection ---- */
@@ -45,6 +45,13 @@ static bool may_enter(struct door *door, const struct passage_peer *peer)
     const struct route *route = door->at.route;
     unsigned n_silent;
 
+    if (door->doors->refusing) {
+        if (accepting_may_warn(&door->accepting, &n_silent))
+            log_notice("%s: program of uid %d pid %d turned away: the broker is being drained (%u "
+                       "more since the last such line)",
+                       route->name, (int)peer->uid, (int)peer->pid, n_silent);
+        return false;
+    }
     if (!route->socks ||
         atomic_load_explicit(&stats.socks_connections, memory_order_relaxed) < route->max_clients)
         return true;
@@ -283,6 +290,7 @@ void doors_commit(struct doors *doors)
         struct route *old = door->at.route;
         door->at = doors->plan->wishes[i];
         door->at.route = route_ref(door->at.route);
+        route_follow(door->at.route, old);
         log_door(door, !door->kept || leads_elsewhere(old, door->at.route));
         route_unref(old);
         door->accepting.whom = door->at.route->name;
@@ -305,6 +313,42 @@ int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *sh
     doors->shared = shared;
     *ret_doors = doors;
     return 0;
+}
+
+void doors_refuse(struct doors *doors, bool refuse)
+{
+    ASSERT_OWNER(doors->loop);
+    doors->refusing = refuse;
+}
+
+static void describe(const struct door *door, struct rpc_door *ret_door)
+{
+    const struct route *route = door->at.route;
+
+    *ret_door = (struct rpc_door){
+        .port = route->socks ? 0 : route->port,
+        .secure = route->secure,
+        .verify = route->verify,
+        .n_now = atomic_load_explicit(&route->counts->now, memory_order_relaxed),
+        .n_total = atomic_load_explicit(&route->counts->total, memory_order_relaxed),
+        .n_failed = atomic_load_explicit(&route->counts->failed, memory_order_relaxed),
+    };
+    snprintf(ret_door->name, sizeof(ret_door->name), "%s", route->name);
+    snprintf(ret_door->listen, sizeof(ret_door->listen), "%s", door->at.listen);
+    snprintf(ret_door->host, sizeof(ret_door->host), "%s", route->host);
+}
+
+void doors_deliver(struct doors *doors, struct mail *mail)
+{
+    struct rpc_doors *asked = container_of(mail, struct rpc_doors, mail);
+
+    ASSERT_OWNER(doors->loop);
+    asked->doors = calloc(doors->n + 1, sizeof(*asked->doors));
+    asked->no_memory = !asked->doors;
+    asked->n_doors = asked->doors ? doors->n : 0;
+    for (size_t i = 0; i < asked->n_doors; i++)
+        describe(doors->open[i], &asked->doors[i]);
+    loop_post(asked->reply_to, &asked->done);
 }
 
 void doors_stop(struct doors *doors)

@@ -26,5 +26,9 @@ NODISCARD int doors_prepare(struct doors *doors, struct door_plan **plan, char *
                             size_t n_reason);
 /* After that: the new doors instead of the old ones. */
 void doors_commit(struct doors *doors);
+/* Broker.Drain, or its end: who comes in is turned away. */
+void doors_refuse(struct doors *doors, bool refuse);
+/* An rpc_doors' mail: they are written down, and it goes back. */
+void doors_deliver(struct doors *doors, struct mail *mail);
 /* Close all of them. No change has an effect after that. */
 void doors_stop(struct doors *doors);

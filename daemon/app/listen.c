@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/accepting.h"
@@ -34,7 +35,10 @@ static void give_to_group(const struct unix_socket *made, mode_t mode, const cha
     if (!name[0])
         return;
     if (getgrnam_r(name, &group, buffer, sizeof(buffer), &found) || !found) {
-        log_info("there is no group %s: only this user and root may connect", name);
+        log_info("there is no group %s: %s may connect", name,
+                 mode & S_IWOTH   ? "by listen.mode every user"
+                 : mode & S_IWGRP ? "only root, this user and this user's own group"
+                                  : "only root and this user");
         return;
     }
     int r = unix_socket_permit(made, mode, group.gr_gid);

@@ -176,7 +176,7 @@ static int load_profiles(struct credentials *credentials, const struct config *c
 
 /* Numbers of the users or groups of a list. Whom the system does not know is nobody: passed over,
  * with a line in the log. */
-static int read_ids(const struct config_list *list, const char *identity, const char *kind,
+static int read_ids(const struct config_list *list, const char *section, const char *kind,
                     int (*find)(const char *name, uint32_t *ret_id, bool *ret_known),
                     uint32_t **ret_ids, size_t *ret_n)
 {
@@ -196,8 +196,8 @@ static int read_ids(const struct config_list *list, const char *identity, const 
         if (known)
             (*ret_ids)[(*ret_n)++] = id;
         else
-            log_warning("[identity \"%s\"]: there is no %s %s here; it is passed over", identity,
-                        kind, list->items[i]);
+            log_warning("[%s]: there is no %s %s here; it is passed over", section, kind,
+                        list->items[i]);
     }
     return 0;
 }
@@ -252,16 +252,19 @@ static int read_identity(const struct config_identity *config,
 {
     char certificate[4096], key[4096] = "";
 
+    char section[CONFIG_MAX_NAME + 16];
+
+    snprintf(section, sizeof(section), "identity \"%s\"", config->name);
     int r = find_file(config->certificate, certificate, sizeof(certificate), text, n_text);
     if (r == 0 && *config->key)
         r = find_file(config->key, key, sizeof(key), text, n_text);
     if (r == 0)
         r = identity_new(&identity->identity, config->name, certificate, key, text, n_text);
     if (r == 0)
-        r = read_ids(&config->users, config->name, "user", ids_find_user, &identity->uids,
+        r = read_ids(&config->users, section, "user", ids_find_user, &identity->uids,
                      &identity->n_uids);
     if (r == 0)
-        r = read_ids(&config->groups, config->name, "group", ids_find_group, &identity->gids,
+        r = read_ids(&config->groups, section, "group", ids_find_group, &identity->gids,
                      &identity->n_gids);
     if (r == 0)
         r = read_destinations(&config->destinations, identity);
@@ -303,6 +306,28 @@ static int load_identities(struct credentials *credentials, const struct config 
     return 0;
 }
 
+/* ---- administrators ---- */
+
+static int load_admins(struct credentials_admins *admins, const struct config *config, char *reason,
+                       size_t n_reason)
+{
+    uint32_t gid = 0;
+    int r = 0;
+
+    snprintf(admins->group, sizeof(admins->group), "%s", config->admin_group);
+    if (*admins->group && config_read_id(admins->group, &admins->has_gid, &gid) == 0 &&
+        !admins->has_gid)
+        r = find_group(admins->group, &gid, &admins->has_gid);
+    admins->gid = gid;
+    if (r == 0)
+        r = read_ids(&config->admin_users, "admin", "user", find_user, &admins->uids,
+                     &admins->n_uids);
+    if (r == 0)
+        return 0;
+    snprintf(reason, n_reason, "[admin]: %s", strerror(-r));
+    return 1;
+}
+
 /* ---- all of it ---- */
 
 int profiles_load(struct credentials *credentials, const struct config *config,
@@ -314,7 +339,9 @@ int profiles_load(struct credentials *credentials, const struct config *config,
         return fail_memory(reason, n_reason);
     int status = load_profiles(credentials, config, options, shared, reason, n_reason);
     trust_shared_free(shared);
-    return status ? status : load_identities(credentials, config, options, reason, n_reason);
+    if (status == 0)
+        status = load_identities(credentials, config, options, reason, n_reason);
+    return status ? status : load_admins(&credentials->admins, config, reason, n_reason);
 }
 
 bool profiles_lose(const struct credentials *old, const struct credentials *new, char *reason,
@@ -375,6 +402,9 @@ void profiles_log(const struct credentials *credentials)
 {
     for (size_t i = 0; i < credentials->n_profiles; i++)
         log_profile(&credentials->profiles[i], i == 0);
+    if (*credentials->admins.group && !credentials->admins.has_gid)
+        log_info("there is no group %s (admin.group): nobody administers the broker as its member",
+                 credentials->admins.group);
     for (size_t i = 0; i < credentials->n_identities; i++)
         log_identity(credentials->identities[i].identity);
 }

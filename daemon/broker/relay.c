@@ -406,6 +406,14 @@ int relay_new(struct relay **ret_relay, const struct relay_setup *setup)
     return 0;
 }
 
+void relay_reset(struct relay *relay)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    if (relay && relay->at.local >= 0) /* Unix sockets take no notice */
+        (void)setsockopt(relay->at.local, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 struct relay *relay_free(struct relay *relay)
 {
     if (!relay)

@@ -47,6 +47,8 @@ struct relay_setup {
 };
 
 NODISCARD int relay_new(struct relay **ret_relay, const struct relay_setup *setup);
+/* When it is freed the local side shall see a reset, if it is TCP. NULL is fine. */
+void relay_reset(struct relay *relay);
 /* Closes the local fd; NULL is fine, returns NULL. */
 struct relay *relay_free(struct relay *relay);
 /* The stream is ready; may call on_end. */

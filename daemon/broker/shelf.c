@@ -35,6 +35,7 @@ struct shelf {
     struct user users[SHELF_USERS];
     unsigned n_failed, n_ended; /* in a row */
     int64_t pause_until_ms, calm_from_ms;
+    uint64_t n_taken, n_missed, n_stale;
     struct slot slots[];
 };
 
@@ -189,6 +190,8 @@ struct connection *shelf_take(struct shelf *shelf, uid_t uid, struct shelf_now n
         *ret_tag = best->tag;
         connection = remove_from(best);
         shelf->calm_from_ms = now.up_ms + SHELF_CALM_MS;
+    } else {
+        shelf->n_missed++;
     }
     pthread_mutex_unlock(&shelf->mutex);
     return connection;
@@ -252,6 +255,7 @@ void shelf_judge(struct shelf *shelf, const struct shelf_tag *tag, enum warm_sta
                  struct shelf_now now)
 {
     pthread_mutex_lock(&shelf->mutex);
+    *(state == WARM_ALIVE ? &shelf->n_taken : &shelf->n_stale) += 1;
     if (state == WARM_ALIVE)
         shelf->n_ended = 0;
     else if (!tag->used && state == WARM_SPEAKS)
@@ -453,4 +457,17 @@ size_t shelf_count(struct shelf *shelf)
     for_each_slot(slot, shelf) n++;
     pthread_mutex_unlock(&shelf->mutex);
     return n;
+}
+
+void shelf_read(struct shelf *shelf, struct shelf_now now, struct shelf_counts *ret_counts)
+{
+    struct user *user;
+
+    pthread_mutex_lock(&shelf->mutex);
+    *ret_counts = (struct shelf_counts){.n_taken = shelf->n_taken,
+                                        .n_missed = shelf->n_missed,
+                                        .n_stale = shelf->n_stale,
+                                        .refill_ms = wanted_in_ms(shelf, now, &user)};
+    for_each_slot(slot, shelf) ret_counts->n_idle++;
+    pthread_mutex_unlock(&shelf->mutex);
 }

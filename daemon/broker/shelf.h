@@ -111,3 +111,11 @@ void shelf_lent(struct shelf *shelf, size_t position, bool keep);
 /* Nothing comes on it any more. Removes one; NULL: it is empty. */
 struct connection *shelf_clear(struct shelf *shelf);
 size_t shelf_count(struct shelf *shelf);
+
+/* What it has been good for so far. */
+struct shelf_counts {
+    size_t n_idle;
+    uint64_t n_taken, n_missed, n_stale; /* given out alive; asked for in vain; found dead */
+    int64_t refill_ms;                   /* one more is to be made then; -1: none is missing */
+};
+void shelf_read(struct shelf *shelf, struct shelf_now now, struct shelf_counts *ret_counts);

@@ -149,6 +149,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
     if (tell)
         end_parked(socket);
     socket_detach(socket);
+    socket_unforce(socket);
     socket->stream = stream_free(socket->stream,
                                  socket->state == SOCKET_OPEN || socket->state == SOCKET_ATTACHED);
     socket->acceptor = acceptor_free(socket->acceptor);

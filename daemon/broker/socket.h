@@ -33,6 +33,7 @@ struct socket_accept;
 struct socket_secure;
 struct socket_hold;
 struct attached;
+struct forced;
 struct shelf;
 
 enum socket_state {
@@ -138,6 +139,7 @@ struct socket {
     struct socket_secure *secure;
     struct socket_hold *hold;
     struct attached *attached;     /* socket_attach.c's */
+    struct forced *forced;         /* socket_force.c's */
     int family;                    /* UNBOUND: AF_UNSPEC, AF_INET or AF_INET6 */
     struct acceptor *acceptor;     /* BOUND, LISTENING */
     struct connection *connection; /* at rest: what the stream was */

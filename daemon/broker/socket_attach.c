@@ -36,8 +36,7 @@ void socket_detach(struct socket *socket)
     socket->attached = NULL;
 }
 
-/* The number goes, and the session with the last one when it is there for nothing else. */
-static void forget(struct socket *socket)
+void session_socket_forget(struct socket *socket)
 {
     struct session *session = socket->session;
 
@@ -48,13 +47,13 @@ static void forget(struct socket *socket)
 
 static void on_told(struct timer *timer)
 {
-    forget(container_of(timer, struct attached, told)->socket);
+    session_socket_forget(container_of(timer, struct attached, told)->socket);
 }
 
 static void on_closed(struct socket_close *close, enum socket_outcome outcome)
 {
     (void)outcome; /* whatever is left of it goes */
-    forget(container_of(close, struct attached, close)->socket);
+    session_socket_forget(container_of(close, struct attached, close)->socket);
 }
 
 static void on_failed(struct socket *socket)
@@ -66,7 +65,7 @@ static void on_failed(struct socket *socket)
     (void)socket_fail(socket, stream_error(socket->stream));
     if (alone || socket->session->lingering ||
         timers_start(&socket->room->loop->timers, &attached->told, ATTACH_TOLD_MS, on_told) != 0)
-        forget(socket);
+        session_socket_forget(socket);
 }
 
 static void on_relay_end(void *context, enum relay_end end)
@@ -78,7 +77,7 @@ static void on_relay_end(void *context, enum relay_end end)
     case RELAY_DONE:
         record_ends(socket, relay_peer_first(attached->relay) ? RECORD_END_PEER_CLOSED
                                                               : RECORD_END_CLIENT_CLOSED);
-        forget(socket);
+        session_socket_forget(socket);
         return;
     case RELAY_FAILED:
         on_failed(socket);
@@ -96,7 +95,29 @@ static void on_relay_end(void *context, enum relay_end end)
     attached->relay = relay_free(attached->relay);
     attached->close.on_done = on_closed;
     if (socket_close_attached(socket, &attached->close) != SOCKET_E_PARKED)
-        forget(socket);
+        session_socket_forget(socket);
+}
+
+enum socket_outcome socket_force_attached(struct socket *socket, enum socket_close_option option)
+{
+    struct attached *attached = socket->attached;
+
+    if (socket->state == SOCKET_CLOSING && option != SOCKET_CLOSE_ABORT)
+        return SOCKET_E_PARKED; /* the local side has gone before */
+    if (option == SOCKET_CLOSE_ABORT)
+        relay_reset(attached->relay);
+    attached->relay = relay_free(attached->relay);
+    if (socket->state == SOCKET_ATTACHED) {
+        attached->close = (struct socket_close){.option = option, .on_done = on_closed};
+        if (socket_close_attached(socket, &attached->close) == SOCKET_E_PARKED)
+            return SOCKET_E_PARKED;
+    } else if (socket->stream && option == SOCKET_CLOSE_ABORT) {
+        record_close(socket, socket->room->events); /* it has an address still */
+        socket->stream = stream_abort(socket->stream);
+        socket->error = NULL; /* the stream's */
+    }
+    session_socket_forget(socket);
+    return SOCKET_OK;
 }
 
 static enum socket_outcome check(const struct socket *socket)

@@ -43,6 +43,12 @@ bool socket_finish_close(struct socket *socket, enum socket_outcome outcome);
 /* Of an attached socket, in socket_attach.c. */
 void socket_relay_ready(struct socket *socket, unsigned ready);
 void socket_detach(struct socket *socket); /* fine when it is not attached */
+/* As session_socket_force(). */
+enum socket_outcome socket_force_attached(struct socket *socket, enum socket_close_option option);
+/* The number goes, and the session with the last one when it is there for nothing else. */
+void session_socket_forget(struct socket *socket);
+/* In socket_force.c; fine when there is nothing. */
+void socket_unforce(struct socket *socket);
 /* Its local side has gone: as socket_close() with SOCKET_CLOSE_COMPLETE or _ABORT. */
 enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close);
 

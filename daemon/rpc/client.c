@@ -445,7 +445,12 @@ static void on_event(void *context, unsigned events)
 
 bool client_is_admin(const struct client *client)
 {
-    return client->uid == 0 || client->uid == geteuid();
+    const struct credentials_admins *admins = &client->io->snapshot->credentials.admins;
+    struct credentials_user user;
+
+    ASSERT_OWNER(client->io->loop);
+    return credentials_user_of(&user, client->fd) == 0 &&
+           credentials_administers(admins, &user, geteuid());
 }
 
 /* ---- to another io thread

@@ -71,7 +71,8 @@ void client_read_last(struct client *client);
 void client_drain(struct client *client);
 /* Answer all that runs with SHUTTING_DOWN, flush what goes at once, close. */
 void client_cut(struct client *client);
-/* Root, or the user that the daemon runs as. */
+/* Root, the user that the daemon runs as, or one of [admin], as the kernel knew him when he
+ * connected. Judged anew each time: a reload may have changed who it is. */
 bool client_is_admin(const struct client *client);
 /* Leave the io thread, with nothing running but `joining`, and without a session. */
 void client_depart(struct client *client);

@@ -22,6 +22,7 @@ void credentials_deinit(struct credentials *credentials)
     }
     free(credentials->profiles);
     free(credentials->identities);
+    free(credentials->admins.uids);
     *credentials = (struct credentials){.n_profiles = 0};
 }
 
@@ -65,6 +66,20 @@ static bool is_listed(const struct credentials_identity *identity,
         for (size_t k = 0; k < user->n_gids; k++)
             if (identity->gids[i] == user->gids[k])
                 return true;
+    return false;
+}
+
+bool credentials_administers(const struct credentials_admins *admins,
+                             const struct credentials_user *user, uid_t own)
+{
+    if (user->uid == 0 || user->uid == own)
+        return true;
+    for (size_t i = 0; i < admins->n_uids; i++)
+        if (admins->uids[i] == user->uid)
+            return true;
+    for (size_t i = 0; admins->has_gid && i < user->n_gids; i++)
+        if (user->gids[i] == admins->gid)
+            return true;
     return false;
 }
 

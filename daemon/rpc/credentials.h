@@ -1,7 +1,7 @@
 #pragma once
 /*
  * credentials: what a snapshot of the configuration knows by name: trust profiles, and identities
- * with who may show them to whom. Nobody may, unless listed.
+ * with who may show them to whom (nobody may, unless listed); and who administers the broker.
  *
  * Threads:   made by one thread, then immutable as the snapshot that it is in.
  * Ownership: credentials_deinit() drops the references and frees the lists.
@@ -42,11 +42,21 @@ struct credentials_profile {
     struct trust *trust; /* a reference */
 };
 
+/* Who administers the broker beside root and the user it runs as. */
+struct credentials_admins {
+    char group[40]; /* as it was configured; "": none */
+    bool has_gid;   /* there is such a group */
+    gid_t gid;
+    uid_t *uids;
+    size_t n_uids;
+};
+
 struct credentials {
     struct credentials_profile *profiles; /* the first is the default one */
     size_t n_profiles;
     struct credentials_identity *identities;
     size_t n_identities;
+    struct credentials_admins admins;
 };
 
 void credentials_deinit(struct credentials *credentials);
@@ -63,6 +73,10 @@ struct credentials_user {
 };
 /* Returns 0 or -errno. With more groups than fit only the first is there, and more_gids. */
 NODISCARD int credentials_user_of(struct credentials_user *ret_user, int fd);
+
+/* own: the user that the broker runs as. */
+bool credentials_administers(const struct credentials_admins *admins,
+                             const struct credentials_user *user, uid_t own);
 
 /*
  * What a connection is for. host: as the caller gave it, name or literal; server_name: whom the

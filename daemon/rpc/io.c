@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "rpc/admin.h"
 #include "rpc/client.h"
 #include "rpc/offers.h"
 #include "rpc/passage.h"
@@ -213,6 +214,16 @@ void io_post_drain(struct io *io, int64_t drain_ms, struct loop *drained_to, str
     io->drained = drained;
     io->drain.deliver = on_drain;
     loop_post(io->loop, &io->drain);
+}
+
+void io_refuse_new(struct io *io, bool refuse)
+{
+    ASSERT_OWNER(io->loop);
+    if (refuse && !io->no_new && io->state == IO_RUNNING) {
+        admin_end_accepts(io);
+        passages_drain(io);
+    }
+    io->no_new = refuse;
 }
 
 static void on_cut(struct mail *mail)

@@ -25,6 +25,7 @@ struct io {
     struct socket_room room;
     size_t index;
     enum io_state state;
+    bool no_new; /* Broker.Drain: no new sockets and durable sessions */
     struct list clients;
     struct list passages;      /* rpc/passage.h */
     struct list dirty;         /* clients with answers to flush at the end of this iteration */
@@ -53,6 +54,8 @@ struct io *io_free(struct io *io);
 NODISCARD int io_post_client(struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid);
 /* io thread: go on with another snapshot; takes the reference. */
 void io_change(struct io *io, struct rpc_snapshot **snapshot);
+/* io thread: Broker.Drain, or its end. Who waits for new connections is sent away. */
+void io_refuse_new(struct io *io, bool refuse);
 /* Any thread, once: finish what runs within drain_ms, then close everything and post *drained to
  * drained_to. */
 void io_post_drain(struct io *io, int64_t drain_ms, struct loop *drained_to, struct mail *drained);

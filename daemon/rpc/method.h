@@ -41,6 +41,11 @@ void method_broker_reload(struct request *request);
 void method_policy_test(struct request *request);
 void method_policy_show(struct request *request);
 void method_broker_events(struct request *request);
+void method_broker_close(struct request *request);
+void method_broker_drain(struct request *request);
+void method_broker_log(struct request *request);
+void method_broker_doors(struct request *request);
+void method_broker_pools(struct request *request);
 void method_rpc_discover(struct request *request);
 
 /* The word of a member `family` as AF_UNSPEC, AF_INET, AF_INET6. */

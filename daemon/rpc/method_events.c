@@ -53,7 +53,7 @@ static bool may_see(struct request *request, const struct subscription_wish *wis
     if ((!wish->all && wish->uid == request->client->uid) || client_is_admin(request->client))
         return true;
     fault_set(&fault, WIRE_EACCES,
-              "Broker.Events: only root and the broker's own user may see events of other users");
+              "Broker.Events: only administrators may see events of other users");
     request_fail(request, &fault);
     return false;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "rpc/method.h"
+#include "util/log.h"
 
 struct reload_call {
     struct rpc_reload reload;
@@ -61,6 +62,8 @@ void method_broker_reload(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    log_notice("reload asked for: uid %u pid %d session %llu", (unsigned)request->client->uid,
+               (int)request->client->pid, (unsigned long long)request_session(request)->id);
     call->home = io;
     call->request = request;
     call->reload.mail.deliver = io->shared->reload;

@@ -3,11 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "broker/socket_move.h"
+#include "broker/socket_force.h"
 #include "broker/stats.h"
 
 /* Nobody's socket leaves the table. */
-static void close_socket(struct offer *offer, enum record_end why)
+static void close_socket_by(struct offer *offer, enum socket_close_option option,
+                            enum record_end why)
 {
     struct socket *socket = offer->socket;
 
@@ -15,7 +16,12 @@ static void close_socket(struct offer *offer, enum record_end why)
     record_close(socket, offer->io->room.events);
     table_release(offer->io->room.table, socket->number);
     (void)stats_sub(sockets, 1);
-    offer->socket = socket_discard(socket);
+    offer->socket = socket_force_resting(socket, option);
+}
+
+static void close_socket(struct offer *offer, enum record_end why)
+{
+    close_socket_by(offer, SOCKET_CLOSE_COMPLETE, why);
 }
 
 static void end(struct offer *offer)
@@ -127,6 +133,24 @@ void offers_settle(struct io *io, uint64_t id, struct socket **socket)
             stats_count(offers_expired);
         close_socket(offer, offer->expired ? RECORD_END_OFFER_EXPIRED : RECORD_END_STOPPED);
     }
+    end(offer);
+}
+
+struct offer *offers_find(const struct io *io, uint32_t number)
+{
+    struct offer *offer;
+
+    ASSERT_OWNER(io->loop);
+    for (size_t i = 0; (offer = map_next(&io->offers, &i, NULL));)
+        if (offer->socket && offer->socket->number == number)
+            return offer;
+    return NULL;
+}
+
+void offers_close(struct offer *offer, enum socket_close_option option)
+{
+    ASSERT_OWNER(offer->io->loop);
+    close_socket_by(offer, option, RECORD_END_ADMINISTRATOR);
     end(offer);
 }
 

@@ -50,5 +50,9 @@ NODISCARD int offers_take(struct io *io, const struct token *token, uid_t uid,
 /* What became of it: *socket NULL: it was claimed. Else the next one that waits has it, or it is on
  * offer again (or closed, when its time is over or the broker stops). */
 void offers_settle(struct io *io, uint64_t id, struct socket **socket);
+/* The offer whose socket has that number; NULL: none, or it is being claimed right now. */
+struct offer *offers_find(const struct io *io, uint32_t number);
+/* Its socket is closed, and its token void. */
+void offers_close(struct offer *offer, enum socket_close_option option);
 /* The broker stops: close what is on offer. */
 void offers_drain(struct io *io);

@@ -185,7 +185,8 @@ static void on_arrival(struct mail *mail)
     struct arrival *arrival = container_of(mail, struct arrival, mail);
     struct route *route = arrival->route;
     struct passage *passage;
-    int r = arrival->io->state == IO_RUNNING ? begin(arrival, &passage) : -ECANCELED;
+    bool begins = arrival->io->state == IO_RUNNING && !arrival->io->no_new;
+    int r = begins ? begin(arrival, &passage) : -ECANCELED;
 
     if (r) {
         if (r < 0)
@@ -224,6 +225,19 @@ void passages_drain(struct io *io)
             passage_end(passage, true);
         }
     }
+}
+
+bool passages_end(struct io *io, const struct socket *socket, const struct fault *fault)
+{
+    ASSERT_OWNER(io->loop);
+    list_for_each (link, &io->passages) {
+        struct passage *passage = container_of(link, struct passage, link);
+        if (passage->socket != socket)
+            continue;
+        passage_fail(passage, fault);
+        return true;
+    }
+    return false;
 }
 
 void passages_cut(struct io *io)

@@ -17,6 +17,8 @@
 #include "rpc/io.h"
 #include "rpc/route.h"
 
+struct fault;
+
 /* Who came: uid, gid (-1) and pid (0) of one who came by TCP are unknown. */
 struct passage_peer {
     uid_t uid;
@@ -30,5 +32,8 @@ NODISCARD int passage_post(struct io *io, struct route *route, int fd,
                            const struct passage_peer *peer);
 /* The broker stops: who has not asked for anything yet is sent away. */
 void passages_drain(struct io *io);
+/* End the one that is reaching for what shall be that socket: it fails with that fault. False:
+ * there is none. */
+NODISCARD bool passages_end(struct io *io, const struct socket *socket, const struct fault *fault);
 /* End all of them now. */
 void passages_cut(struct io *io);

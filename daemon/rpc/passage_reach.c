@@ -106,10 +106,7 @@ static void log_failed(const struct passage *passage, enum error_stage stage, in
     char port[8];
     bool known = passage->state != PASSAGE_ASKING;
 
-    if (passage->route->socks)
-        stats_count(socks_failed);
-    else
-        stats_count(tunnels_failed);
+    route_failed(passage->route);
     if (passage->socket && passage->socket->state != SOCKET_CONNECTING) {
         record_ends(passage->socket, RECORD_END_FAILED); /* it was told that it is open */
         return;

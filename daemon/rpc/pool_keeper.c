@@ -26,7 +26,7 @@ struct making {
 struct pool_keeper {
     struct rpc_shared *shared;
     struct rpc_snapshot *snapshot; /* NULL: there are no pools */
-    bool stopped;
+    bool paused, stopped;
     enum shelf_trouble *told; /* for each pool, what the log was told last */
     struct list makings;
     struct timer timer;
@@ -339,7 +339,7 @@ static void fill(struct pool_keeper *keeper, size_t index)
     struct shelf *shelf = keeper->snapshot->pools.pools[index].shelf;
     uid_t uid;
 
-    while (shelf_order(shelf, shelf_now(), &uid) && begin(keeper, index, uid))
+    while (!keeper->paused && shelf_order(shelf, shelf_now(), &uid) && begin(keeper, index, uid))
         ;
 }
 
@@ -370,6 +370,8 @@ static void look_after(struct pool_keeper *keeper)
         fill(keeper, i);
         tell(keeper, i, ""); /* what was found by who has taken one */
         int64_t each_ms = shelf_wait_ms(keeper->snapshot->pools.pools[i].shelf, shelf_now());
+        if (keeper->paused && each_ms >= 0)
+            each_ms = SHELF_LOOK_MS; /* what is missing stays so */
         if (each_ms >= 0 && (wait_ms < 0 || each_ms < wait_ms))
             wait_ms = each_ms;
     }
@@ -438,6 +440,13 @@ void pool_keeper_change(struct pool_keeper *keeper, struct rpc_snapshot *snapsho
         return;
     }
     keeper->snapshot = rpc_snapshot_ref(snapshot);
+    look_after(keeper);
+}
+
+void pool_keeper_pause(struct pool_keeper *keeper, bool pause)
+{
+    ASSERT_OWNER(keeper->shared->control);
+    keeper->paused = pause;
     look_after(keeper);
 }
 

@@ -17,6 +17,8 @@ NODISCARD int pool_keeper_new(struct pool_keeper **ret_keeper, struct rpc_shared
 /* Go on with the pools of that snapshot, at first or after a reload: the shelves of the one before
  * are emptied. */
 void pool_keeper_change(struct pool_keeper *keeper, struct rpc_snapshot *snapshot);
+/* Make no more, or go on: what rests is looked after all the same. */
+void pool_keeper_pause(struct pool_keeper *keeper, bool pause);
 /* Something was taken, missed or given back. */
 void pool_keeper_wake(struct pool_keeper *keeper);
 /* Nothing is made any more, and all that rests is closed. What is under way comes back, cancelled,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/stats.h"
+#include "rpc/admin.h"
 #include "rpc/police.h"
 #include "rpc/report.h"
 
@@ -338,9 +339,9 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
     else if (call->id.kind != PROTO_ID_ABSENT && request_find(client, &call->id))
         fault_set(&fault, WIRE_INVALID_REQUEST,
                   "a request with this id is still running on this connection");
-    else if (method_infos[call->method].traits & METHOD_ADMIN && !client_is_admin(client))
-        fault_set(&fault, WIRE_EACCES, "%s: only root and the broker's own user may do that",
-                  method_infos[call->method].name);
+    else if (method_infos[call->method].traits & (METHOD_ADMIN | METHOD_NEW) &&
+             admin_refuses(client, call->method, &fault))
+        ; /* told */
     else if (client->io->state != IO_RUNNING && !immediate && call->method != METHOD_TCP_CLOSE)
         fault_set(&fault, WIRE_SHUTTING_DOWN,
                   "%s: the broker is shutting down: what runs is finished, nothing new is begun",

@@ -18,6 +18,8 @@
 
 struct request;
 struct batch;
+struct doors_call;
+struct drain_call;
 struct echo;
 struct errand;
 struct gather;
@@ -58,6 +60,8 @@ struct request {
         struct gather *gather;      /* rpc/method_list.c */
         struct echo *echo;          /* rpc/method_ping.c */
         struct reload_call *reload; /* rpc/method_reload.c */
+        struct drain_call *drain;   /* rpc/method_admin.c */
+        struct doors_call *doors;   /* rpc/method_inside.c */
     } op;
 };
 

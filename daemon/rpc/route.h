@@ -14,8 +14,15 @@
 #include "net/identity.h"
 #include "net/trust.h"
 
+/* How much a door was used; goes on when a reload gives it another route. */
+struct route_counts {
+    atomic_uint references;
+    atomic_llong now, total, failed; /* relaxed */
+};
+
 struct route {
     atomic_uint references;
+    struct route_counts *counts; /* a reference */
     char *name; /* "tunnel database", "socks": as the log and Broker.List have it */
     bool socks; /* then nothing but the two times and max_clients counts */
     char host[256];
@@ -37,6 +44,11 @@ struct route *route_ref(struct route *route);
 /* NULL is fine, returns NULL. */
 struct route *route_unref(struct route *route);
 
+/* It is about to follow another one, before anybody else knows it: goes on with its counts. */
+void route_follow(struct route *route, const struct route *before);
+
+/* A connection has reached nobody. */
+void route_failed(const struct route *route);
 /* A connection begins, or ends: a reference, and counted. */
 struct route *route_enter(struct route *route);
 struct route *route_leave(struct route *route);

@@ -39,6 +39,18 @@ static struct row *new_row(struct rows *rows)
     return row;
 }
 
+static const char *state_of(const struct socket *socket)
+{
+    return socket->session ? socket_state_text(socket) : "offered";
+}
+
+/* uid: of its session, or of who offers it. */
+static bool is_wanted(const struct rows_filter *filter, const struct socket *socket, uid_t uid)
+{
+    return (!filter->by_uid || filter->uid == (uid == (uid_t)-1 ? -1 : (int64_t)uid)) &&
+           (!filter->state[0] || strcmp(filter->state, state_of(socket)) == 0);
+}
+
 /* session: NULL for a socket on offer. */
 static struct row *add_socket(struct rows *rows, const struct socket *socket, int64_t now_us)
 {
@@ -54,7 +66,7 @@ static struct row *add_socket(struct rows *rows, const struct socket *socket, in
         snprintf(row->hostname, sizeof(row->hostname), "%s", socket->hostname);
     row->row = (struct proto_socket_row){
         .socket = socket->number,
-        .state = session ? socket_state_text(socket) : "offered",
+        .state = state_of(socket),
         .session = session ? (int64_t)session->id : 0,
         .uid = !session                    ? 0
                : session->uid == (uid_t)-1 ? -1
@@ -91,7 +103,8 @@ void rows_add_session(struct rows *rows, const struct session *session)
     const struct socket *socket;
 
     while ((socket = map_next(&session->sockets, &position, NULL)))
-        (void)add_socket(rows, socket, now_us);
+        if (is_wanted(&rows->filter, socket, session->uid))
+            (void)add_socket(rows, socket, now_us);
 }
 
 void rows_add_io(struct rows *rows, const struct io *io)
@@ -103,7 +116,8 @@ void rows_add_io(struct rows *rows, const struct io *io)
     for (size_t i = 0; (session = map_next(&io->sessions, &i, NULL));)
         rows_add_session(rows, session);
     for (size_t i = 0; (offer = map_next(&io->offers, &i, NULL));) {
-        struct row *row = offer->socket ? add_socket(rows, offer->socket, now_us) : NULL;
+        bool wanted = offer->socket && is_wanted(&rows->filter, offer->socket, offer->uid);
+        struct row *row = wanted ? add_socket(rows, offer->socket, now_us) : NULL;
         if (row) {
             row->row.session = (int64_t)offer->session;
             row->row.uid = offer->uid;

@@ -13,10 +13,18 @@
 struct io;
 struct row;
 
+/* Which are wanted. */
+struct rows_filter {
+    bool by_uid;
+    int64_t uid;    /* -1: who is unknown */
+    char state[16]; /* "": any */
+};
+
 struct rows {
     struct row *rows;
     size_t n, capacity;
     bool no_memory;
+    struct rows_filter filter;
 };
 
 #define ROWS_INIT ((struct rows){0})

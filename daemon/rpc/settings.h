@@ -54,6 +54,36 @@ struct rpc_reload {
 };
 
 struct events;
+
+/* A Broker.Drain: to the control thread, and back by `done` when it holds on every io thread. */
+struct rpc_drain {
+    struct mail mail, done;
+    struct loop *reply_to;
+    bool off, stop;
+    int64_t timeout_ms; /* -1: none */
+    uint64_t session;   /* who asks, for the log */
+    uid_t uid;
+    pid_t pid;
+    /* the answer */
+    bool draining;
+    bool stopping; /* nothing was done: the daemon stops already */
+};
+
+/* A Broker.Doors: the same way. */
+struct rpc_door {
+    char name[81], listen[108], host[256];
+    uint16_t port; /* 0: SOCKS, which leads anywhere */
+    bool secure, verify;
+    int64_t n_now, n_total, n_failed;
+};
+struct rpc_doors {
+    struct mail mail, done;
+    struct loop *reply_to;
+    struct rpc_door *doors; /* free() */
+    size_t n_doors;
+    bool no_memory;
+};
+
 struct io;
 struct pool_keeper;
 
@@ -70,5 +100,8 @@ struct rpc_shared {
     struct events *events;         /* broker/events.h: a port for each io thread */
     struct loop *control;
     struct pool_keeper *keeper;
-    void (*reload)(struct mail *mail); /* delivers an rpc_reload's mail on the control thread */
+    /* deliver an rpc_reload's mail, ... on the control thread */
+    void (*reload)(struct mail *mail);
+    void (*drain)(struct mail *mail);
+    void (*doors)(struct mail *mail);
 };

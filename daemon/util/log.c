@@ -33,6 +33,16 @@ int log_to_journal(const char *path)
     return r;
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_level(void)
+{
+    return (enum log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
 bool log_enabled(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&current_level, memory_order_relaxed);
@@ -43,7 +53,7 @@ uint64_t log_lost(void)
     return atomic_load_explicit(&n_lost, memory_order_relaxed);
 }
 
-static const char *level_name(enum log_level level)
+const char *log_level_name(enum log_level level)
 {
     switch (level) {
     case LOG_ERROR_:
@@ -74,7 +84,7 @@ static size_t write_prefix(char *line, size_t n_line, enum log_level level)
         gmtime_r(&now.tv_sec, &utc);
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
         n = snprintf(line, n_line, "%s.%03ldZ %s ", stamp, now.tv_nsec / 1000000,
-                     level_name(level));
+                     log_level_name(level));
     }
     return n > 0 ? (size_t)n : 0;
 }

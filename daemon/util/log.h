@@ -33,6 +33,9 @@ void log_set(enum log_level level, bool journal);
 /* Standard error goes to the journal, so speak to it directly, at this place
  * (LOG_JOURNAL_SOCKET). NULL: no longer. Returns 0 or -errno: then the prefixes do. */
 int log_to_journal(const char *path);
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+const char *log_level_name(enum log_level level); /* "info", as log.level of the configuration */
 bool log_enabled(enum log_level level);
 /* Lines that the journal did not take, since the start. */
 uint64_t log_lost(void);

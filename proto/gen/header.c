@@ -6,7 +6,7 @@
 #include "proto/gen/proto_tables.h"
 #include "proto/methods.h"
 
-enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN };
+enum { IMMEDIATE = METHOD_IMMEDIATE, ADMIN = METHOD_ADMIN, NEW = METHOD_NEW };
 
 #define NONE FIELD_NO_PRESET
 

@@ -57,10 +57,14 @@ class FakeBroker:
         self.listener.listen(8)
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
         return self
 
     def __exit__(self, *unused):
+        # it must have seen the end before the number of its descriptor can be that of the next broker's
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join(harness.seconds(10))
         self.listener.close()
         shutil.rmtree(self.folder)
 
@@ -484,9 +488,142 @@ class Listing(unittest.TestCase):
             lines = run(broker.path, "ls").stdout.decode().splitlines()
             self.assertEqual(lines[0].split()[0], "SOCKET")
             self.assertEqual(lines[1].split(),
-                             ["3", "1m01s", "0", "77", "1.2", "connected", "UNVERIFIED", "1", "2", "h?x", "([::1])", "443"])
+                             ["3", "1m01s", "0", "77", "1.2", "-", "connected", "UNVERIFIED", "1", "2", "h?x", "([::1])", "443"])
             self.assertEqual(run(broker.path, "ls", "--no-header").stdout.decode().splitlines(), lines[1:])
             self.assertEqual(json.loads(run(broker.path, "ls", "--json").stdout), {"sockets": [self.ROW]})
+
+    def test_columns_stand(self):
+        """Whatever owners and doors are called: each row has as many words before the peer as the head, at the same places."""
+        rows = [{**self.ROW, **more} for more in (
+            {"owner": 5}, {"owner": "a thread with a name that is rather long"}, {"owner": "\x1b[2J"},
+            {"door": "tunnel " + "database-of-the-partner" * 3, "state": "half_closed"}, {"door": "socks", "state": "attached"})]
+        del rows[3]["owner"], rows[4]["owner"]
+        with FakeBroker(Broker_List=lambda params: {"sockets": rows}) as broker:
+            head, *lines = run(broker.path, "ls").stdout.decode().splitlines()
+        columns = {name: head.index(name) for name in ("OWNER", "DOOR", "STATE", "TLS", "PEER")}
+        self.assertEqual([len(line[:columns["PEER"]].split()) for line in lines], [10] * 5)
+        self.assertEqual([line[columns["STATE"]:].split()[0] for line in lines],
+                         ["connected", "connected", "connected", "half_closed", "attached"])
+        self.assertEqual([line[columns["DOOR"]:].split()[0] for line in lines],
+                         ["-", "-", "-", "tunnel:" + "database-of-the-partner" * 3, "socks"])
+        self.assertEqual([line[columns["OWNER"]:].split()[0] for line in lines],
+                         ["5", "a_thread_with_a_name_that_is_rather_long", "?[2J", "-", "-"])
+
+    def test_ls_asks(self):
+        for words, params in ((["--all"], {"all": True}), (["--user", "0"], {"uid": 0}), (["--user", "root"], {"uid": 0}),
+                              (["--user=-1"], {"uid": -1}), (["--state", "listening"], {"state": "listening"}), ([], {}),
+                              (["--all", "--state=failed", "--user=7"], {"all": True, "uid": 7, "state": "failed"})):
+            with FakeBroker(Broker_List=lambda params: {"sockets": []}) as broker:
+                self.assertEqual(run(broker.path, "ls", *words).returncode, 0)
+                asked = [seen[1] or {} for seen in broker.seen]
+                self.assertEqual(asked[-1], params)
+        with FakeBroker(Broker_List=lambda params: {"sockets": []}, Session_Join=lambda params: {"sockets": [], "session": 1}) as broker:
+            run(broker.path, "ls", TCPBROKER_SESSION="0" * 32)
+            run(broker.path, "ls", "--all", TCPBROKER_SESSION="0" * 32)
+            self.assertEqual(broker.seen[1:], [("Broker.List", {"all": False}), ("Broker.List", {"all": True})])
+        for words in (["--user", "no-such-user"], ["--user="], ["--state", 'a"b'], ["--state="], ["1"]):
+            self.assertEqual(run("/nowhere", "ls", *words).returncode, 2, words)
+
+    @unittest.skipIf(os.geteuid(), "needs root, to be somebody else")
+    def test_ls_of_who_may_not_see_all(self):
+        def some(params):
+            if params and "all" in params:
+                raise Failure(-10013, "EACCES", "policy")
+            return {"sockets": []}
+
+        command = shutil.copy(command_path(), tempfile.mkdtemp(prefix="tcpbroker-cli-"))
+        self.addCleanup(shutil.rmtree, os.path.dirname(command))
+        os.chmod(os.path.dirname(command), 0o755)
+        for words, asked in (([], [{"all": True, "state": "offered"}, {"uid": 65534}]), (["--all"], [{"all": True}]),
+                             (["--state", "failed"], [{"all": True, "state": "offered"}, {"uid": 65534, "state": "failed"}])):
+            with FakeBroker(Broker_List=some) as broker:
+                os.chmod(broker.folder, 0o755)
+                os.chmod(broker.path, 0o777)
+                done = subprocess.run([command, "-S", broker.path, "ls", *words], user=65534, group=65534, extra_groups=[],
+                                      capture_output=True, env=environment(), timeout=harness.seconds(20))
+                self.assertEqual([seen[1] for seen in broker.seen], asked)
+                self.assertEqual(done.returncode, 3 if "--all" in words else 0)
+
+    def test_close(self):
+        answers = {1: {"status": 0, "closing": True, "session": 9, "uid": 5, "pid": 6},
+                   2: {"status": 0, "closing": False, "session": 9, "uid": -1, "pid": 0}}
+
+        def close(params):
+            if params["socket"] not in answers:
+                raise Failure(-10038, "ENOTSOCK", "request")
+            return answers[params["socket"]]
+
+        with FakeBroker(Broker_Close=close) as broker:
+            done = run(broker.path, "close", "1", "3", "2")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stdout.decode().splitlines(),
+                             ["socket 1 is closing, and gone when its peer ends; it was that of session 9 uid 5 pid 6",
+                              "socket 2 is closed; it was that of session 9 uid -1 pid 0"])
+            self.assertEqual(done.stderr, b"tcpbroker: it did not work [ENOTSOCK, request]\n")
+            self.assertEqual([seen[1] for seen in broker.seen], [{"socket": number, "option": 0} for number in (1, 3, 2)])
+            self.assertEqual(json.loads(run(broker.path, "close", "--json", "--abort", "2").stdout), answers[2])
+            self.assertEqual(broker.seen[-1][1], {"socket": 2, "option": 2})
+        for words in ([], ["x"], ["0"], ["-1"], ["1", "2147483648"], ["1", ""]):
+            self.assertEqual(run("/nowhere", "close", *words).returncode, 2, words)
+
+    def test_log(self):
+        with FakeBroker(Broker_Log=lambda params: {"level": (params or {}).get("level", "info"), "before": "info"}) as broker:
+            self.assertEqual(run(broker.path, "log").stdout, b"log level info\n")
+            self.assertEqual(run(broker.path, "log", "debug").stdout, b"log level debug until the next reload; it was info\n")
+            self.assertEqual(json.loads(run(broker.path, "log", "error", "--json").stdout), {"level": "error", "before": "info"})
+            self.assertEqual([seen[1] or {} for seen in broker.seen], [{}, {"level": "debug"}, {"level": "error"}])
+        for words in (["loud"], ["info|debug"], ["inf"], [""], ["info", "debug"]):
+            self.assertEqual(run("/nowhere", "log", *words).returncode, 2, words)
+
+    def test_drain(self):
+        left = {"draining": 1, "sockets": 2}
+        names = [row.split("(")[1].split(",")[0] for row in
+                 open(os.path.join(harness.ROOT, "proto", "stats.def"), encoding="utf-8") if row.startswith("STAT(")]
+
+        def stats(params):
+            left["sockets"] -= 1
+            return {**{name: 0 for name in names}, **left}
+
+        with FakeBroker(Broker_Drain=lambda params: {"draining": not (params or {}).get("off"), "sockets": 2},
+                        Broker_Stats=stats) as broker:
+            for words, params in (([], {"stop": True}), (["--no-stop"], {"stop": False}), (["--timeout", "2m"], {"timeout_ms": 120000}),
+                                  (["--timeout=0s"], {"timeout_ms": 0})):
+                done = run(broker.path, "drain", *words)
+                self.assertEqual((done.returncode, done.stdout), (0, b"draining: 2 sockets left\n"))
+                self.assertEqual(broker.seen[-1], ("Broker.Drain", params))
+            done = run(broker.path, "drain", "--resume")
+            self.assertEqual((done.stdout, broker.seen[-1][1]), (b"not draining: 2 sockets\n", {"off": True}))
+            done = run(broker.path, "drain", "--no-stop", "--wait", "--json")
+            self.assertEqual((done.returncode, json.loads(done.stdout)), (0, {"draining": True, "sockets": 2}))
+            self.assertEqual(left["sockets"], 0)
+            left.update(sockets=9, draining=0)
+            done = run(broker.path, "drain", "--wait")
+            self.assertEqual((done.returncode, done.stderr), (1, b"tcpbroker: somebody has ended the draining\n"))
+        for words in (["--resume", "--wait"], ["--resume", "--timeout=1s"], ["--no-stop", "--timeout=1s"], ["--timeout", "5"],
+                      ["--timeout", "-1s"], ["--timeout", "9999999h"], ["now"]):
+            self.assertEqual(run("/nowhere", "drain", *words).returncode, 2, words)
+
+    def test_doors_and_pools(self):
+        door = {"name": "tunnel a", "listen": "/run/a", "hostname": "h\x1b", "port": 5, "secure": True, "verify": True,
+                "connections": 1, "connections_total": 2, "failed": 3}
+        socks = {"name": "socks", "listen": "127.0.0.1:1", "secure": False, "verify": False, "connections": 0,
+                 "connections_total": 0, "failed": 0}
+        pool = {"name": "p", "hostname": "h", "port": 5, "secure": True, "verify": False, "state": "failing", "idle": 1, "min_idle": 2,
+                "max_idle": 8, "taken": 3, "missed": 4, "stale": 5, "refill_ms": 6}
+        with FakeBroker(Broker_Doors=lambda params: {"doors": [door, socks]}, Broker_Pools=lambda params: {"pools": [pool]}) as broker:
+            lines = run(broker.path, "tunnel", "ls").stdout.decode().splitlines()
+            self.assertEqual([line.split() for line in lines[1:]],
+                             [["tunnel:a", "verified", "1", "2", "3", "/run/a", "->", "h?", "5"],
+                              ["socks", "-", "0", "0", "0", "127.0.0.1:1", "->", "(wherever", "it", "is", "told)"]])
+            self.assertEqual(run(broker.path, "tunnel", "ls", "--no-header").stdout.decode().splitlines(), lines[1:])
+            self.assertEqual(json.loads(run(broker.path, "tunnel", "ls", "--json").stdout), {"doors": [door, socks]})
+            lines = run(broker.path, "pool", "ls").stdout.decode().splitlines()
+            self.assertEqual(lines[1].split(), ["p", "failing", "UNVERIFIED", "1", "2-8", "3", "4", "5", "6ms", "h", "5"])
+            self.assertEqual(run(broker.path, "pool", "ls", "--no-header").stdout.decode().splitlines(), lines[1:])
+            self.assertEqual(json.loads(run(broker.path, "pool", "ls", "--json").stdout), {"pools": [pool]})
+        for verb in ("tunnel", "pool"):
+            for words in ([], ["open"], ["ls", "ls"]):
+                self.assertEqual(run("/nowhere", verb, *words).returncode, 2)
 
     def test_errors_and_help_need_no_broker(self):
         table = json.loads(run("/nowhere", "errors", "--json").stdout)["errors"]
@@ -581,7 +718,8 @@ class RealDaemon(unittest.TestCase):
         self.assertEqual(run(self.path, "call", "TCPGetMyPort", "socket=99").returncode, 1)
         self.assertIn("clients_total", json.loads(run(self.path, "stats", "--json").stdout))
         self.assertEqual(run(self.path, "stats").returncode, 0)
-        self.assertEqual(run(self.path, "ls").returncode, 0)
+        for words in (["ls"], ["ls", "--all"], ["tunnel", "ls"], ["pool", "ls"], ["log"]):
+            self.assertEqual(run(self.path, *words).returncode, 0, words)
 
     def test_a_session_in_lines(self):
         with EchoServer() as server:

@@ -13,7 +13,8 @@ CONTRACT = {"TCPConnect", "TCPSend", "TCPReceive", "TCPClose", "TCPBlock", "TCPG
             "TCPName2Addr", "TCPAddr2Name", "TCPSocket", "TCPBind", "TCPListen", "TCPAccept", "TCPPing", "TCPAttach",
             "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Users",
             "Broker.Cancel", "Broker.Errors", "Broker.Reload", "rpc.discover", "Session.Open", "Session.Join",
-            "Session.Close", "Session.Set", "Policy.Test", "Policy.Show", "Broker.Events"}
+            "Session.Close", "Session.Set", "Policy.Test", "Policy.Show", "Broker.Events",
+            "Broker.Close", "Broker.Drain", "Broker.Log", "Broker.Doors", "Broker.Pools"}
 CODES = {-32700: "PARSE_ERROR", -32600: "INVALID_REQUEST", -32601: "METHOD_NOT_FOUND", -32602: "INVALID_PARAMS",
          -32603: "INTERNAL", -10004: "EINTR", -10013: "EACCES", -10022: "EINVAL", -10024: "EMFILE", -10035: "EWOULDBLOCK",
          -10038: "ENOTSOCK", -10048: "EADDRINUSE", -10049: "EADDRNOTAVAIL", -10051: "ENETUNREACH", -10065: "EHOSTUNREACH",

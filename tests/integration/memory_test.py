@@ -77,7 +77,7 @@ class Memory(unittest.TestCase):
                                     "--set", "log.level=debug", "--set", "tls.system_store=no",
                                     "--set", "tls.cacerts=" + certificates().cacerts, "--set", "connect.timeout=500ms",
                                     "--set", 'identity "server".certificate=' + self.chain, "--set", f'identity "server".key={self.key}',
-                                    "--set", f'identity "server".users={os.getuid()}',
+                                    "--set", f'identity "server".users={os.getuid()}', "--set", "admin.users=root 4242",
                                     "--set", f'pool "p".connect=localhost:{self.echo.port}', *self.more_options()],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         return process, path, log
@@ -105,6 +105,18 @@ class Memory(unittest.TestCase):
         yield "Broker.List", []
         yield "Broker.Stats", []
         yield "Broker.Errors", []
+        yield "Broker.List", {"all": True, "uid": os.getuid(), "state": "connected"}
+        for option in (0, 2):
+            other = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": port}).get("socket", 1000)
+            yield "Broker.Close", [other, option]
+        other = (yield "TCPConnect", {"hostname": "127.0.0.1", "port": port}).get("socket", 1000)
+        yield "TCPOffer", [other]
+        yield "Broker.Close", [other]
+        yield "Broker.Log", ["debug"]
+        yield "Broker.Doors", []
+        yield "Broker.Pools", []
+        yield "Broker.Drain", {"stop": False}
+        yield "Broker.Drain", {"off": True}
         yield "rpc.discover", []
         yield "TCPClose", {"socket": 1, "thread": "t"}
         serving = (yield "TCPSocket", {"family": "ipv4"}).get("socket", 1000)

@@ -50,6 +50,7 @@ class World:
         self.clients = []
         self.counts = collections.Counter()
         self.groups = [Group(self, at) for at in range(N_GROUPS)]
+        self.admins = [self.client() for _ in range(3)]  # one on each io thread
 
     def client(self):
         client = Client(self.daemon, timeout=ANSWER)
@@ -545,6 +546,26 @@ class Actor(threading.Thread):
         self.socks.remove(sock)
         self.stale.append(sock.number)
 
+    def op_closed_by_an_administrator(self):
+        """Also under a receive that waits, and when the session ends at that moment."""
+        sock = self.pick()
+        if not sock:
+            return
+        id = None
+        if sock in self.socks and self.chance.random() < 0.5 and sock.stream and not sock.failed and not sock.non_blocking:
+            id = self.send("TCPReceive", socket=sock.number, exact=len(sock.pending) + 5, encoding="base64")
+        admin = self.chance.choice(self.world.admins)
+        self.session.gives()
+        message = admin.answer(admin.send("Broker.Close", [sock.number]), ANSWER)
+        self.note(f"closed: {json.dumps(message)}")
+        if not self.session.ended and ("error" in message or message["result"]["closing"]):
+            raise Wrong(f"Broker.Close of {sock.number}: {message}")
+        # the administrator may be quicker than the request, and so may an end of what the far end has sent
+        if id and self.answer(id)[0] not in (ECONNABORTED, ENOTSOCK, OK, ECONNRESET, TLS_IO):
+            raise Wrong("what runs while an administrator closes the socket has another end")
+        self.ask("TCPGetMyPort", ENOTSOCK, socket=sock.number)
+        self.forget(sock)
+
     # ---- STARTTLS
 
     def op_start_tls(self):
@@ -805,7 +826,7 @@ WEIGHTS = (("op_connect", 12), ("op_connect_with_deadline", 2), ("op_connect_and
            ("op_connect_to_nobody", 1), ("op_listener", 4), ("op_next_step", 8), ("op_accept", 8),
            ("op_accept_and_cancel", 2), ("op_send", 30), ("op_receive", 30), ("op_receive_too_much", 4),
            ("op_receive_and", 8), ("op_block", 5), ("op_partial_close", 3), ("op_far_end_ends", 3),
-           ("op_at_the_end", 2), ("op_far_end_resets", 2), ("op_failed", 5), ("op_close", 9),
+           ("op_at_the_end", 2), ("op_far_end_resets", 2), ("op_failed", 5), ("op_close", 9), ("op_closed_by_an_administrator", 3),
            ("op_start_tls", 4), ("op_start_tls_again", 1), ("op_transfer", 10), ("op_intrude", 8),
            ("op_stale", 4), ("op_ask_about", 3), ("op_offer", 10), ("op_claim", 14), ("op_list", 3),
            ("op_look_up", 3), ("op_session_set", 1), ("op_wrong_token", 1), ("op_kill", 0.5),

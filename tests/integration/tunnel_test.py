@@ -60,7 +60,7 @@ class Bytes(DoorTestCase):
         self.exchange(self.enter())
         done = subprocess.run([command, "--socket", self.daemon.socket_path, "ls"], capture_output=True, text=True, check=True,
                               timeout=seconds(20))
-        self.assertRegex(done.stdout, rf"\n\d+ +\S+ +0 +{os.getpid()} +tunnel a +attached +verified +6 +6 +localhost \(127\.0\.0\.1\) {server.port}\n")
+        self.assertRegex(done.stdout, rf"\n\d+ +\S+ +0 +{os.getpid()} +- +tunnel:a +attached +verified +6 +6 +localhost \(127\.0\.0\.1\) {server.port}\n")
 
     def test_loopback_ports(self):
         server = self.use(servers.Server(tls=servers.tls13()))

@@ -67,18 +67,20 @@ TEST(faults, garbage_is_a_protocol_error)
 TEST(faults, errors_of_the_daemon)
 {
     struct tcpb_error error;
-    CHECK_INT(
-        answer_with(
-            "{\"id\":%lld,\"error\":{\"code\":-10061,\"message\":\"no\",\"data\":{\"symbol\":"
-            "\"ECONNREFUSED\","
-            "\"stage\":\"connect\",\"retryable\":true,\"sent\":7,\"new\":[]}},\"jsonrpc\":\"2.0\"}",
-            &error),
-        TCPB_E_ECONNREFUSED);
+    CHECK_INT(answer_with(
+                  "{\"id\":%lld,\"error\":{\"code\":-10061,\"message\":\"no\",\"data\":{\"symbol\":"
+                  "\"ECONNREFUSED\","
+                  "\"stage\":\"connect\",\"retryable\":true,\"sent\":7,\"retry_after_ms\":1500,"
+                  "\"new\":[]}},"
+                  "\"jsonrpc\":\"2.0\"}",
+                  &error),
+              TCPB_E_ECONNREFUSED);
     CHECK_STRING(error.symbol, "ECONNREFUSED");
     CHECK_STRING(error.stage, "connect");
     CHECK_STRING(error.message, "no");
     CHECK(error.retryable);
     CHECK_INT(error.sent, 7);
+    CHECK_INT(error.retry_after_ms, 1500);
     /* without data, and without id: the only request it can be about */
     CHECK_INT(answer_with("{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":"
                           "\"line too long\"}}",
@@ -86,6 +88,13 @@ TEST(faults, errors_of_the_daemon)
               TCPB_E_INVALID_REQUEST);
     CHECK_STRING(error.symbol, "INVALID_REQUEST");
     CHECK_INT(error.sent, -1);
+    CHECK_INT(error.retry_after_ms, 0);
+    CHECK_INT(answer_with("{\"id\":%lld,\"error\":{\"code\":-10061,\"message\":\"no\",\"data\":{"
+                          "\"symbol\":\"ECONNREFUSED\",\"stage\":\"connect\",\"retryable\":true,"
+                          "\"retry_after_ms\":4294967296}},\"jsonrpc\":\"2.0\"}",
+                          &error),
+              TCPB_E_ECONNREFUSED);
+    CHECK(error.retry_after_ms == UINT32_MAX);
     /* a positive code must not look like one of the library's own */
     CHECK(
         answer_with("{\"jsonrpc\":\"2.0\",\"id\":%lld,\"error\":{\"code\":3,\"message\":\"odd\"}}",

@@ -260,3 +260,33 @@ TEST(credentials, profiles_and_the_end)
     CHECK_INT(credentials.n_profiles, 0);
     CHECK(!credentials.profiles && !credentials.identities);
 }
+
+TEST(credentials, administrators)
+{
+    enum { OWN = 900 };
+    uid_t uids[] = {7, 8};
+    const struct credentials_admins nobody = {.group = ""},
+                                    some = {.has_gid = true, .gid = 50, .uids = uids, .n_uids = 2},
+                                    unknown = {.group = "gone", .gid = 50};
+    const struct {
+        struct credentials_user user;
+        bool nobody, some;
+    } cases[] = {
+        {{.uid = 0}, true, true},
+        {{.uid = OWN}, true, true},
+        {{.uid = 7}, false, true},
+        {{.uid = 8, .gids = {1}, .n_gids = 1}, false, true},
+        {{.uid = 9}, false, false},
+        {{.uid = 50}, false, false},                              /* the number of the group */
+        {{.uid = 9, .gids = {50}, .n_gids = 1}, false, true},     /* as the first */
+        {{.uid = 9, .gids = {1, 50}, .n_gids = 2}, false, true},  /* as another */
+        {{.uid = 9, .gids = {1, 50}, .n_gids = 1}, false, false}, /* that he has not */
+        {{.uid = 9, .gids = {7, 0, OWN}, .n_gids = 3}, false, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CHECK_INT(credentials_administers(&nobody, &cases[i].user, OWN), cases[i].nobody);
+        CHECK_INT(credentials_administers(&some, &cases[i].user, OWN), cases[i].some);
+        CHECK_INT(credentials_administers(&unknown, &cases[i].user, OWN), cases[i].nobody);
+    }
+}
