@@ -54,9 +54,21 @@ static void on_wakeup(uv_poll_t *wakeup, int status, int events)
         uv_stop(&loop->uv);
 }
 
+/* All callbacks of the events have been called; the time is still that at which they came. */
+static void on_check(uv_check_t *check)
+{
+    struct loop *loop = check->data;
+    loop->woke_ms = uv_now(&loop->uv);
+}
+
+/* uv_run() has taken the time anew since. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
+
+    if (loop->woke_ms)
+        histogram_record(&loop->lag, &histogram_scale_lag,
+                         (int64_t)(uv_now(&loop->uv) - loop->woke_ms) * 1000);
     if (loop->on_iteration)
         loop->on_iteration(loop->on_iteration_context);
 }
@@ -88,6 +100,15 @@ int loop_new(struct loop **ret_loop, const char *name, int nice)
     r = uv_prepare_init(&loop->uv, &loop->prepare);
     ASSERT(r == 0); /* nor can this */
     loop->prepare.data = loop;
+    r = uv_check_init(&loop->uv, &loop->check);
+    ASSERT(r == 0); /* nor can this */
+    loop->check.data = loop;
+    r = uv_check_start(&loop->check, on_check);
+    ASSERT(r == 0); /* only without a callback */
+    uv_unref((uv_handle_t *)&loop->check);
+    r = uv_prepare_start(&loop->prepare, on_prepare);
+    ASSERT(r == 0);
+    uv_unref((uv_handle_t *)&loop->prepare);
     loop->nice = nice;
     loop->owner = pthread_self();
     list_init(&loop->mailbox);
@@ -106,6 +127,7 @@ struct loop *loop_free(struct loop *loop)
     deliver_all(loop);
     uv_close((uv_handle_t *)&loop->wakeup, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
     timers_close(&loop->timers);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     timers_deinit(&loop->timers);
@@ -195,7 +217,4 @@ void loop_on_iteration(struct loop *loop, void (*callback)(void *context), void 
     ASSERT(!loop->on_iteration);
     loop->on_iteration = callback;
     loop->on_iteration_context = context;
-    int r = uv_prepare_start(&loop->prepare, on_prepare);
-    ASSERT(r == 0);
-    uv_unref((uv_handle_t *)&loop->prepare);
 }
