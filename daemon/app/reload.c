@@ -171,6 +171,7 @@ static void spread(struct reload *reload)
     struct rpc_shared *shared = reload->shared;
 
     reload->state = RELOAD_SPREADING;
+    shared->reloads = (struct rpc_reloads){.success_s = (int64_t)time(NULL)};
     reload->restart = settings_need_restart(*reload->config, reload->new_config);
     config_free(*reload->config);
     *reload->config = reload->new_config;
@@ -206,6 +207,7 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     throw_away(reload);
+    reload->shared->reloads.failed = true;
     log_error("not reloaded, nothing has changed: %s", reload->reason);
     reload->restart = false;
     answer(reload, &reload->asking, 0, reload->reason);

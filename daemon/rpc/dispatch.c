@@ -31,6 +31,7 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_HELLO] = method_broker_hello,
     [METHOD_BROKER_LIST] = method_broker_list,
     [METHOD_BROKER_STATS] = method_broker_stats,
+    [METHOD_BROKER_METRICS] = method_broker_metrics,
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
     [METHOD_BROKER_ERRORS] = method_broker_errors,

@@ -36,6 +36,7 @@ void method_broker_list(struct request *request);
 void method_broker_stats(struct request *request);
 void method_broker_cancel(struct request *request);
 void method_broker_errors(struct request *request);
+void method_broker_metrics(struct request *request);
 void method_broker_reload(struct request *request);
 void method_rpc_discover(struct request *request);
 

@@ -150,8 +150,10 @@ static bool prepare(struct request *request, const struct target *target, struct
 /* ---- the way back
  * --------------------------------------------------------------------------------------------- */
 
-static void count_failure(const struct fault *fault)
+static void count_failure(struct request *request, const struct fault *fault)
 {
+    meter_failed(&request->client->io->meter, METER_REQUEST, fault->stage,
+                 fault->error == WIRE_ETIMEDOUT);
     stats_count(connects_failed);
     if (fault->error == WIRE_ETIMEDOUT)
         stats_count(connects_timed_out);
@@ -180,7 +182,7 @@ static void end_job(struct request *request)
 /* The request ends with an error after it had its job and its number. */
 static void fail_connect(struct request *request, const struct fault *fault)
 {
-    count_failure(fault);
+    count_failure(request, fault);
     log_info("connect failed: session %llu uid %u pid %d: %s [%s]",
              (unsigned long long)request_session(request)->id,
              (unsigned)request_session(request)->uid, (int)request_session(request)->pid,
@@ -264,6 +266,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     if (explain)
         explain_result(explain, &dial->error, &result);
     stats_count(connects_ok);
+    meter_connected(&request->client->io->meter, METER_REQUEST, dial, result.timing_us.total);
     log_open(socket, &result);
     if (request->params.tcp_connect.attach) {
         answer_attached(request, &result);
@@ -464,7 +467,7 @@ void method_tcp_connect(struct request *request)
         dial_free(dial);
         request->socket = NULL;
         fault_full(&fault, r, &snapshot->settings, "TCPConnect");
-        stats_count(connects_failed);
+        count_failure(request, &fault);
         request_fail(request, &fault);
         return;
     }

@@ -112,12 +112,20 @@ void passage_log_failed(const struct passage *passage, const char *message, cons
              (int)passage->peer.pid, message, symbol);
 }
 
+static enum meter_via via_of(const struct passage *passage)
+{
+    return passage->route->socks ? METER_SOCKS : METER_TUNNEL;
+}
+
 void passage_fail(struct passage *passage, const struct fault *fault)
 {
     uint8_t answer[SOCKS5_ANSWER_MAX];
 
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
+    meter_failed(&passage->io->meter, via_of(passage), fault->stage,
+                 fault->error == WIRE_ETIMEDOUT);
+    meter_limit(&passage->io->meter, fault->limit);
     passage_log_failed(passage, fault->message, error_infos[fault->error].symbol);
     if (passage->route->socks)
         passage_send_last(passage, answer, socks5_answer(reply_of(fault), NULL, answer));
@@ -138,12 +146,14 @@ static void describe(const struct passage *passage, char *text, size_t n_text)
 
 /* ---- reached ---- */
 
-static void log_open(const struct passage *passage, const struct dial *dial)
+static void log_open(struct passage *passage, const struct dial *dial)
 {
     const struct socket *socket = passage->socket;
     const struct tls_facts *tls = stream_tls(socket->stream);
     char remote[ADDRESS_TEXT_MAX];
+    int64_t took_us = loop_clock_us() - passage->started_us;
 
+    meter_connected(&passage->io->meter, via_of(passage), dial, took_us);
     if (tls)
         secure_count(tls, false);
     log_info(
@@ -153,9 +163,8 @@ static void log_open(const struct passage *passage, const struct dial *dial)
         uid_of(passage), (int)passage->peer.pid, passage->host,
         address_text(stream_remote(socket->stream), remote, sizeof(remote)), passage->port,
         tls ? tls->version : "no", tls && !tls->verified ? " UNVERIFIED" : "",
-        (long long)(loop_clock_us() - passage->started_us) / 1000,
-        (long long)dial->resolve_us / 1000, (long long)dial->connect_us / 1000,
-        (long long)dial->handshake_us / 1000);
+        (long long)took_us / 1000, (long long)dial->resolve_us / 1000,
+        (long long)dial->connect_us / 1000, (long long)dial->handshake_us / 1000);
     if (tls && !tls->verified) {
         log_warning("socket %u: the certificate of %s was not verified (%s: verify = no)",
                     socket->number, passage->host, passage->route->name);

@@ -22,6 +22,7 @@ struct echo;
 struct errand;
 struct gather;
 struct job;
+struct metrics_call;
 struct reload_call;
 
 struct request {
@@ -54,6 +55,7 @@ struct request {
         };
         struct errand *errand;      /* rpc/errand.h */
         struct gather *gather;      /* rpc/method_list.c */
+        struct metrics_call *metrics; /* rpc/method_metrics.c */
         struct echo *echo;          /* rpc/method_ping.c */
         struct reload_call *reload; /* rpc/method_reload.c */
     } op;
