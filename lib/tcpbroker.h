@@ -1331,6 +1331,17 @@ struct tcpb_broker_stats_result {
     int64_t limit_refused;
 };
 
+/* Broker.Metrics: counters, gauges and histograms for Prometheus */
+struct tcpb_broker_metrics_params {
+    char unused_;
+};
+
+struct tcpb_broker_metrics_result {
+    char unused_;
+    /* what a scrape would get: Prometheus' text format, version 0.0.4 */
+    const char *text;
+};
+
 /* Broker.Cancel: cancel a running request */
 struct tcpb_broker_cancel_params {
     char unused_;
@@ -1590,6 +1601,12 @@ int tcpb_broker_list(struct tcpb *broker, const struct tcpb_broker_list_params *
 int tcpb_broker_stats(struct tcpb *broker, const struct tcpb_broker_stats_params *params,
                       struct tcpb_reply **ret_reply,
                       const struct tcpb_broker_stats_result **ret_result, struct tcpb_error *error);
+
+/* Broker.Metrics: counters, gauges and histograms for Prometheus. */
+int tcpb_broker_metrics(struct tcpb *broker, const struct tcpb_broker_metrics_params *params,
+                        struct tcpb_reply **ret_reply,
+                        const struct tcpb_broker_metrics_result **ret_result,
+                        struct tcpb_error *error);
 
 /* Broker.Cancel: cancel a running request. */
 int tcpb_broker_cancel(struct tcpb *broker, const struct tcpb_broker_cancel_params *params,
