@@ -46,6 +46,7 @@ static void on_wakeup(uv_poll_t *wakeup, int status, int events)
 
     (void)status;
     (void)events;
+    loop_has_event(loop);
     /* taken before the box is emptied: what is posted after that wakes anew */
     ssize_t n = read(loop->wakeup_fd, &count, sizeof(count));
     ASSERT(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
@@ -54,21 +55,16 @@ static void on_wakeup(uv_poll_t *wakeup, int status, int events)
         uv_stop(&loop->uv);
 }
 
-/* All callbacks of the events have been called; the time is still that at which they came. */
-static void on_check(uv_check_t *check)
-{
-    struct loop *loop = check->data;
-    loop->woke_ms = uv_now(&loop->uv);
-}
-
-/* uv_run() has taken the time anew since. */
+/* uv_run() has taken the time anew since the events were served. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
 
-    if (loop->woke_ms)
+    if (loop->woke_ms) {
         histogram_record(&loop->lag, &histogram_scale_lag,
-                         (int64_t)(uv_now(&loop->uv) - loop->woke_ms) * 1000);
+                         (int64_t)(loop->uv.time - loop->woke_ms) * 1000);
+        loop->woke_ms = 0;
+    }
     if (loop->on_iteration)
         loop->on_iteration(loop->on_iteration_context);
 }
@@ -100,12 +96,6 @@ int loop_new(struct loop **ret_loop, const char *name, int nice)
     r = uv_prepare_init(&loop->uv, &loop->prepare);
     ASSERT(r == 0); /* nor can this */
     loop->prepare.data = loop;
-    r = uv_check_init(&loop->uv, &loop->check);
-    ASSERT(r == 0); /* nor can this */
-    loop->check.data = loop;
-    r = uv_check_start(&loop->check, on_check);
-    ASSERT(r == 0); /* only without a callback */
-    uv_unref((uv_handle_t *)&loop->check);
     r = uv_prepare_start(&loop->prepare, on_prepare);
     ASSERT(r == 0);
     uv_unref((uv_handle_t *)&loop->prepare);
@@ -127,7 +117,6 @@ struct loop *loop_free(struct loop *loop)
     deliver_all(loop);
     uv_close((uv_handle_t *)&loop->wakeup, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
-    uv_close((uv_handle_t *)&loop->check, NULL);
     timers_close(&loop->timers);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     timers_deinit(&loop->timers);

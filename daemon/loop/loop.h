@@ -46,8 +46,7 @@ struct loop {
         void *context); /* before the loop waits for events; see loop_on_iteration() */
     void *on_iteration_context;
     uv_prepare_t prepare;
-    uv_check_t check;
-    uint64_t woke_ms;     /* when the events of this round came; 0: before the first */
+    uint64_t woke_ms;     /* when the events of this round came; 0: none has */
     struct histogram lag; /* how long the rounds took: loop_lag() */
     atomic_bool stop;
     pthread_mutex_t mutex; /* leaf: nothing else is locked while it is held */
@@ -86,6 +85,11 @@ int64_t loop_clock_us(void);
 static inline const struct histogram *loop_lag(const struct loop *loop)
 {
     return &loop->lag;
+}
+/* Whoever lets libuv call him for an event says so: the time is still that at which it came. */
+static inline void loop_has_event(struct loop *loop)
+{
+    loop->woke_ms = loop->uv.time;
 }
 
 /* Call this once per iteration before waiting for events (flushing what the iteration produced).
