@@ -53,11 +53,11 @@ struct request {
                 struct socket_hold hold;
             };
         };
-        struct errand *errand;      /* rpc/errand.h */
-        struct gather *gather;      /* rpc/method_list.c */
+        struct errand *errand;        /* rpc/errand.h */
+        struct gather *gather;        /* rpc/method_list.c */
         struct metrics_call *metrics; /* rpc/method_metrics.c */
-        struct echo *echo;          /* rpc/method_ping.c */
-        struct reload_call *reload; /* rpc/method_reload.c */
+        struct echo *echo;            /* rpc/method_ping.c */
+        struct reload_call *reload;   /* rpc/method_reload.c */
     } op;
 };
 

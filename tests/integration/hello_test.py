@@ -11,7 +11,7 @@ from harness import TestCase, main, wait_until
 
 CONTRACT = {"TCPConnect", "TCPSend", "TCPReceive", "TCPClose", "TCPBlock", "TCPGetMyAddr", "TCPGetMyPort", "TCPGetRemoteAddr",
             "TCPName2Addr", "TCPAddr2Name", "TCPSocket", "TCPBind", "TCPListen", "TCPAccept", "TCPPing", "TCPAttach",
-            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats",
+            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Metrics", "Broker.Stats",
             "Broker.Cancel", "Broker.Errors", "Broker.Reload", "rpc.discover", "Session.Open", "Session.Join",
             "Session.Close", "Session.Set"}
 CODES = {-32700: "PARSE_ERROR", -32600: "INVALID_REQUEST", -32601: "METHOD_NOT_FOUND", -32602: "INVALID_PARAMS",
