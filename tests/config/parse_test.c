@@ -131,11 +131,11 @@ TEST(parse, unknown_names)
               2); /* the line without = is one too; x is not, its section being unknown */
     CHECK(refused("[conect]\nx = 1\n[connect]\n",
                   "x.conf:1: there is no section [conect]; did you mean [connect]?"));
-    CHECK(
-        refused("[qqqqqq]\n",
-                "x.conf:1: there is no section [qqqqqq]; expected one of [listen], "
-                "[threads], [limits], [connect], [io], [tls], [tls \"name\"], "
-                "[identity \"name\"], [tunnel \"name\"], [socks], [pool \"name\"], [stop], [log]"));
+    CHECK(refused("[qqqqqq]\n",
+                  "x.conf:1: there is no section [qqqqqq]; expected one of [listen], "
+                  "[threads], [limits], [connect], [io], [tls], [tls \"name\"], "
+                  "[identity \"name\"], [tunnel \"name\"], [socks], [pool \"name\"], [metrics], "
+                  "[stop], [log]"));
     CHECK(refused("[connect]\ntimeot = 1s\n",
                   "x.conf:2: there is no connect.timeot; did you mean connect.timeout?"));
     CHECK(refused("[tls]\nstagger = 1s\n",
