@@ -254,6 +254,11 @@ static int check_tunnel(const struct config *config, const struct config_named_i
         result = report_add(report, name, item->line,
                             "[tunnel \"%s\"] listens on %s, and so does [socks]", tunnel->name,
                             tunnel->listen);
+    if (*tunnel->listen && (strcmp(tunnel->listen, config->metrics_socket) == 0 ||
+                            strcmp(tunnel->listen, config->metrics_listen) == 0))
+        result = report_add(report, name, item->line,
+                            "[tunnel \"%s\"] listens on %s, and so does [metrics]", tunnel->name,
+                            tunnel->listen);
     for (size_t i = 0; (other = config_tunnel_at(config, i)) && other != tunnel; i++)
         if (*tunnel->listen && strcmp(tunnel->listen, other->listen) == 0)
             result = report_add(report, name, item->line,

@@ -1665,6 +1665,17 @@ struct tcpb_broker_users_result {
     int64_t log_lost;
 };
 
+/* Broker.Metrics: counters, gauges and histograms for Prometheus */
+struct tcpb_broker_metrics_params {
+    char unused_;
+};
+
+struct tcpb_broker_metrics_result {
+    char unused_;
+    /* what a scrape would get: Prometheus' text format, version 0.0.4 */
+    const char *text;
+};
+
 /* Broker.Cancel: cancel a running request */
 struct tcpb_broker_cancel_params {
     char unused_;
@@ -2107,6 +2118,11 @@ int tcpb_broker_stats(struct tcpb *broker, const struct tcpb_broker_stats_params
 int tcpb_broker_users(struct tcpb *broker, const struct tcpb_broker_users_params *params,
                       struct tcpb_reply **ret_reply,
                       const struct tcpb_broker_users_result **ret_result, struct tcpb_error *error);
+/* Broker.Metrics: counters, gauges and histograms for Prometheus. */
+int tcpb_broker_metrics(struct tcpb *broker, const struct tcpb_broker_metrics_params *params,
+                        struct tcpb_reply **ret_reply,
+                        const struct tcpb_broker_metrics_result **ret_result,
+                        struct tcpb_error *error);
 
 /* Broker.Cancel: cancel a running request. */
 int tcpb_broker_cancel(struct tcpb *broker, const struct tcpb_broker_cancel_params *params,

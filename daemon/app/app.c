@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/doors.h"
@@ -299,6 +300,7 @@ static int start(struct app *app, const struct app_options *options)
     };
 
     app->shared.started_us = loop_clock_us();
+    app->shared.started_s = app->shared.reloads.success_s = (int64_t)time(NULL);
     atomic_init(&app->shared.next_session, 1);
     raise_fd_limit(config);
     int status = make_snapshot(app, options);

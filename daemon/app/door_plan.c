@@ -205,6 +205,26 @@ static int add_socks(struct door_plan *plan, const struct config *config, char *
     return status;
 }
 
+/* ---- metrics ---- */
+
+static int add_metrics(struct door_plan *plan, const struct config *config, char *reason,
+                       size_t n_reason)
+{
+    const char *const doors[] = {config->metrics_socket, config->metrics_listen};
+    gid_t group;
+    int status = find_group(config->metrics_group, "[metrics]", &group, reason, n_reason);
+
+    for (size_t i = 0; status == 0 && i < 2; i++) {
+        if (!*doors[i])
+            continue;
+        struct route *route = route_new("metrics");
+        if (route)
+            route->metrics = true;
+        status = add(plan, route, doors[i], config->metrics_mode, group, reason, n_reason);
+    }
+    return status;
+}
+
 int door_plan_new(struct door_plan **ret_plan, const struct config *config,
                   const struct credentials *credentials, const struct app_options *options,
                   char *reason, size_t n_reason)
@@ -215,6 +235,8 @@ int door_plan_new(struct door_plan **ret_plan, const struct config *config,
     if (!plan)
         return fail_memory(reason, n_reason);
     int status = add_socks(plan, config, reason, n_reason);
+    if (status == 0)
+        status = add_metrics(plan, config, reason, n_reason);
     for (size_t i = 0; status == 0 && (tunnel = config_tunnel_at(config, i)); i++)
         status = add_tunnel(plan, tunnel, credentials, options, reason, n_reason);
     if (status) {

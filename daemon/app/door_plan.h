@@ -15,7 +15,7 @@
 #include "rpc/credentials.h"
 #include "rpc/route.h"
 
-enum { DOORS_MAX = CONFIG_MAX_NAMED + 2 };
+enum { DOORS_MAX = CONFIG_MAX_NAMED + 4 };
 
 struct door_wish {
     char listen[CONFIG_MAX_SOCKET + 1]; /* a path, or 127.0.0.1:PORT or [::1]:PORT */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/accepting.h"
+#include "app/scrapes.h"
 #include "app/unix_socket.h"
 #include "broker/stats.h"
 #include "rpc/io.h"
@@ -31,6 +32,7 @@ struct door {
 struct doors {
     struct loop *loop;
     struct rpc_shared *shared;
+    struct scrapes *scrapes;
     size_t n, next_io;
     struct door *open[DOORS_MAX];
     struct door_plan *plan; /* prepared */
@@ -85,6 +87,10 @@ static void on_accepted(void *context, int fd)
     find_peer(door, fd, &peer);
     if (!may_enter(door, &peer)) {
         close(fd);
+        return;
+    }
+    if (door->at.route->metrics) {
+        scrapes_serve(doors->scrapes, fd);
         return;
     }
     struct io *io = doors->shared->ios[doors->next_io];
@@ -262,8 +268,8 @@ static void log_door(const struct door *door, bool is_new)
 {
     const struct route *route = door->at.route;
 
-    if (is_new && route->socks)
-        log_notice("socks listens on %s", door->at.listen);
+    if (is_new && (route->socks || route->metrics))
+        log_notice("%s listens on %s", route->name, door->at.listen);
     else if (is_new)
         log_notice("%s listens on %s: to %s port %u%s%s", route->name, door->at.listen, route->host,
                    route->port, route->secure ? ", TLS" : "",
@@ -311,6 +317,10 @@ int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *sh
         return -ENOMEM;
     doors->loop = loop;
     doors->shared = shared;
+    if (scrapes_new(&doors->scrapes, loop, shared)) {
+        free(doors);
+        return -ENOMEM;
+    }
     *ret_doors = doors;
     return 0;
 }
@@ -367,6 +377,7 @@ struct doors *doors_free(struct doors *doors)
         take_back(doors);
     doors->plan = door_plan_free(doors->plan);
     doors_stop(doors);
+    scrapes_free(doors->scrapes);
     free(doors);
     return NULL;
 }

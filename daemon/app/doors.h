@@ -1,7 +1,8 @@
 #pragma once
 /*
  * doors: the sockets beside the broker's own where unmodified programs come in: tunnels and SOCKS.
- * Listening and dealing out to the io threads, where a connection goes on as a passage.
+ * Listening and dealing out to the io threads, where a connection goes on as a passage. The doors
+ * of [metrics] are the same, but their connections stay on the control thread (app/scrapes.h).
  *
  * A change has two halves: doors_prepare() does all that can fail, and can be taken back;
  * doors_commit() cannot fail. A door that listens where the new one shall keeps its socket, and who

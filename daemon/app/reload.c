@@ -175,6 +175,7 @@ static void spread(struct reload *reload)
     struct rpc_shared *shared = reload->shared;
 
     reload->state = RELOAD_SPREADING;
+    shared->reloads = (struct rpc_reloads){.success_s = (int64_t)time(NULL)};
     reload->restart = settings_need_restart(*reload->config, reload->new_config);
     config_free(*reload->config);
     *reload->config = reload->new_config;
@@ -211,6 +212,7 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     throw_away(reload);
+    reload->shared->reloads.failed = true;
     log_event(LOG_ERROR_, EVENT_RELOAD_FAILED, &reason, 1, "not reloaded, nothing has changed: %s",
               reload->reason);
     reload->restart = false;

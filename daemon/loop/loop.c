@@ -46,6 +46,7 @@ static void on_wakeup(uv_poll_t *wakeup, int status, int events)
 
     (void)status;
     (void)events;
+    loop_has_event(loop);
     /* taken before the box is emptied: what is posted after that wakes anew */
     ssize_t n = read(loop->wakeup_fd, &count, sizeof(count));
     ASSERT(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
@@ -54,9 +55,16 @@ static void on_wakeup(uv_poll_t *wakeup, int status, int events)
         uv_stop(&loop->uv);
 }
 
+/* uv_run() has taken the time anew since the events were served. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
+
+    if (loop->woke_ms) {
+        histogram_record(&loop->lag, &histogram_scale_lag,
+                         (int64_t)(loop->uv.time - loop->woke_ms) * 1000);
+        loop->woke_ms = 0;
+    }
     if (loop->on_iteration)
         loop->on_iteration(loop->on_iteration_context);
 }
@@ -88,6 +96,9 @@ int loop_new(struct loop **ret_loop, const char *name, int nice)
     r = uv_prepare_init(&loop->uv, &loop->prepare);
     ASSERT(r == 0); /* nor can this */
     loop->prepare.data = loop;
+    r = uv_prepare_start(&loop->prepare, on_prepare);
+    ASSERT(r == 0);
+    uv_unref((uv_handle_t *)&loop->prepare);
     loop->nice = nice;
     loop->owner = pthread_self();
     list_init(&loop->mailbox);
@@ -195,7 +206,4 @@ void loop_on_iteration(struct loop *loop, void (*callback)(void *context), void 
     ASSERT(!loop->on_iteration);
     loop->on_iteration = callback;
     loop->on_iteration_context = context;
-    int r = uv_prepare_start(&loop->prepare, on_prepare);
-    ASSERT(r == 0);
-    uv_unref((uv_handle_t *)&loop->prepare);
 }

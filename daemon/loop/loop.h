@@ -20,6 +20,7 @@
 
 #include "loop/timers.h"
 #include "util/assert.h"
+#include "util/histogram.h"
 #include "util/list.h"
 
 struct loop;
@@ -45,6 +46,8 @@ struct loop {
         void *context); /* before the loop waits for events; see loop_on_iteration() */
     void *on_iteration_context;
     uv_prepare_t prepare;
+    uint64_t woke_ms;     /* when the events of this round came; 0: none has */
+    struct histogram lag; /* how long the rounds took: loop_lag() */
     atomic_bool stop;
     pthread_mutex_t mutex; /* leaf: nothing else is locked while it is held */
     struct list mailbox;   /* under mutex */
@@ -74,6 +77,20 @@ void loop_stop(struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop);
 /* Microseconds, read now. Any thread. */
 int64_t loop_clock_us(void);
+
+/* How long it took to serve the events of one round, for each so far: for so long whatever came
+ * meanwhile has waited. In whole milliseconds, by the times that libuv notes anyway: no clock is
+ * read for it, and a loop without events is not woken. Timers and what loop_on_iteration() does are
+ * left out. Any thread; histogram_scale_lag. */
+static inline const struct histogram *loop_lag(const struct loop *loop)
+{
+    return &loop->lag;
+}
+/* Whoever lets libuv call him for an event says so: the time is still that at which it came. */
+static inline void loop_has_event(struct loop *loop)
+{
+    loop->woke_ms = loop->uv.time;
+}
 
 /* Call this once per iteration before waiting for events (flushing what the iteration produced).
  * One at most. */

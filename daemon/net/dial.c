@@ -280,6 +280,7 @@ static void on_work(struct mail *mail)
     job->dial = dial;
     job->dialer = dialer;
     job->started_us = loop_clock_us();
+    dial->queue_us = job->started_us - dial->posted_us;
     dial->race = job;
     list_append(&dialer->jobs, &job->link);
     if (timers_start(&dialer->loop->timers, &job->deadline, (uint64_t)ms_left(dial), on_deadline) <
@@ -326,6 +327,8 @@ void dialer_post(struct dialers *dialers, struct dial **moved)
     dial->chain = NULL;
     dial->error = (struct net_error){0};
     dial->connect_us = dial->handshake_us = 0;
+    dial->posted_us = loop_clock_us();
+    dial->queue_us = 0;
     dial->dialer = best;
     dial->work.deliver = on_work;
     loop_post(best->loop, &dial->work);

@@ -62,12 +62,14 @@ struct dial {
     struct net_error error;
     struct tls_chain *chain; /* explain: owned; NULL: the server has shown none */
     int64_t connect_us, handshake_us;
+    int64_t queue_us;   /* until a dial thread took it on; 0: none was needed */
     int64_t resolve_us; /* the poster's: how long the look-up took */
     bool pooled;        /* the poster's: nothing was dialled, the connection was there */
     /* inside */
     struct mail work; /* the way to the dial thread */
     struct mail cancel;
     struct dialer *dialer;
+    int64_t posted_us;
     void *race;
     _Atomic int cancel_state;
 };

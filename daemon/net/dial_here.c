@@ -64,6 +64,6 @@ bool dial_here(struct dial *dial, struct backoff *backoff)
     dial->connection = connection;
     dial->error = (struct net_error){.cause = NET_OK};
     dial->connect_us = loop_clock_us() - started_us;
-    dial->handshake_us = 0;
+    dial->queue_us = dial->handshake_us = 0;
     return true;
 }

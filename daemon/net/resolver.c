@@ -299,6 +299,21 @@ struct lookup *lookup_free(struct lookup *lookup)
     return NULL;
 }
 
+void resolver_load(struct resolver *resolver, struct resolver_load *ret_load)
+{
+    const size_t *n = resolver->table.n;
+
+    pthread_mutex_lock(&resolver->mutex);
+    table_age(&resolver->table, loop_clock_us());
+    *ret_load = (struct resolver_load){
+        .n_waiting = n[TABLE_WAITING] + n[TABLE_BEHIND],
+        .n_running = n[TABLE_RUNNING] + n[TABLE_SLOW],
+        .n_slow = n[TABLE_SLOW],
+        .n_threads = resolver->n_alive,
+    };
+    pthread_mutex_unlock(&resolver->mutex);
+}
+
 /* ---- begin and end ---- */
 
 static void init_conditions(struct resolver *resolver)

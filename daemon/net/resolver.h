@@ -111,3 +111,10 @@ NODISCARD int resolver_post(struct resolver *resolver, struct lookup **lookup);
  * way already. */
 void lookup_abandon(struct lookup *lookup);
 struct lookup *lookup_free(struct lookup *lookup);
+
+/* How many questions wait for a thread, are being asked, and how many of the latter have been for
+ * longer than slow_ms; and how many threads there are. Any thread. */
+struct resolver_load {
+    size_t n_waiting, n_running, n_slow, n_threads;
+};
+void resolver_load(struct resolver *resolver, struct resolver_load *ret_load);

@@ -19,6 +19,7 @@ static void on_poll(uv_poll_t *uv, int status, int uv_events)
     struct watch *watch = uv->data;
     unsigned events = 0;
 
+    loop_has_event(watch->loop);
     if (status < 0) {
         /* libuv has stopped watching (uv__poll_io() on POLLERR); as this is level-triggered, begin
          * again: who does not want to hear of it any more has to say so */

@@ -326,6 +326,7 @@ static void answer_line_fault(struct client *client, const struct fault *fault)
     static const struct proto_id none = {.kind = PROTO_ID_NULL};
 
     stats_count(lines_refused);
+    meter_limit(&client->io->meter, fault->limit);
     if (client_reserve(client)) {
         client_end(client, "out of memory");
         return;

@@ -32,6 +32,7 @@ static const request_handler handlers[METHOD_N] = {
     [METHOD_BROKER_LIST] = method_broker_list,
     [METHOD_BROKER_STATS] = method_broker_stats,
     [METHOD_BROKER_USERS] = method_broker_users,
+    [METHOD_BROKER_METRICS] = method_broker_metrics,
     [METHOD_BROKER_CANCEL] = method_broker_cancel,
     [METHOD_BROKER_RELOAD] = method_broker_reload,
     [METHOD_BROKER_EVENTS] = method_broker_events,

@@ -8,8 +8,9 @@
 #include <sys/types.h>
 
 #include "broker/socket.h"
-#include "util/map.h"
+#include "rpc/meter.h"
 #include "rpc/settings.h"
+#include "util/map.h"
 
 enum io_state {
     IO_RUNNING,
@@ -42,6 +43,7 @@ struct io {
     int64_t drain_ms;
     struct mail *drained; /* the control thread's, posted when the last client is gone */
     struct loop *drained_to;
+    struct meter meter;
 };
 
 NODISCARD int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index);

@@ -37,6 +37,7 @@ void method_broker_stats(struct request *request);
 void method_broker_users(struct request *request);
 void method_broker_cancel(struct request *request);
 void method_broker_errors(struct request *request);
+void method_broker_metrics(struct request *request);
 void method_broker_reload(struct request *request);
 void method_policy_test(struct request *request);
 void method_policy_show(struct request *request);

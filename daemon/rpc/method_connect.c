@@ -63,6 +63,8 @@ static void end_job(struct request *request)
 static void fail_connect(struct request *request, const struct fault *fault)
 {
     report_count(fault);
+    meter_failed(&request->client->io->meter, METER_REQUEST, fault->stage,
+                 fault->error == WIRE_ETIMEDOUT);
     if (request->socket && request->socket->state != SOCKET_CONNECTING)
         record_ends(request->socket, RECORD_END_FAILED); /* it was told that it is open */
     else
@@ -140,6 +142,7 @@ static void answer_connect(struct request *request, const struct dial *dial)
     if (explain)
         explain_result(explain, &dial->error, &result);
     stats_count(connects_ok);
+    meter_connected(&request->client->io->meter, METER_REQUEST, dial, result.timing_us.total);
     log_open(socket, &result);
     if (request->params.tcp_connect.attach) {
         answer_attached(request, &result);
@@ -372,7 +375,7 @@ void method_tcp_connect(struct request *request)
         dial_free(dial);
         request->socket = NULL;
         fault_full(&fault, r, &snapshot->settings, "TCPConnect");
-        stats_count(connects_failed);
+        count_failure(request, &fault);
         request_fail(request, &fault);
         return;
     }

@@ -135,12 +135,20 @@ void passage_log_failed(const struct passage *passage, const char *message, cons
                message);
 }
 
+static enum meter_via via_of(const struct passage *passage)
+{
+    return passage->route->socks ? METER_SOCKS : METER_TUNNEL;
+}
+
 void passage_fail(struct passage *passage, const struct fault *fault)
 {
     uint8_t answer[SOCKS5_ANSWER_MAX];
 
     if (fault->stage == STAGE_TLS)
         stats_count(handshakes_failed);
+    meter_failed(&passage->io->meter, via_of(passage), fault->stage,
+                 fault->error == WIRE_ETIMEDOUT);
+    meter_limit(&passage->io->meter, fault->limit);
     fault_count_limit(fault, passage->share);
     log_failed(passage, fault->stage, error_infos[fault->error].code,
                error_infos[fault->error].symbol, fault->message);
@@ -163,7 +171,7 @@ static void describe(const struct passage *passage, char *text, size_t n_text)
 
 /* ---- reached ---- */
 
-static void log_open(const struct passage *passage, const struct dial *dial)
+static void log_open(struct passage *passage, const struct dial *dial)
 {
     const struct socket *socket = passage->socket;
     const struct tls_facts *tls = stream_tls(socket->stream);
@@ -174,6 +182,7 @@ static void log_open(const struct passage *passage, const struct dial *dial)
         .total = loop_clock_us() - passage->started_us,
     };
 
+    meter_connected(&passage->io->meter, via_of(passage), dial, timing.total);
     if (tls)
         secure_count(tls, false);
     record_open(socket, &timing);

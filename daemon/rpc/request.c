@@ -85,6 +85,7 @@ static void write_fault(struct client *client, struct batch *batch, const struct
     fault_count_limit(fault, client->session->share);
     if (fault->limit)
         report_limit(client, fault);
+    meter_limit(&client->io->meter, fault->limit);
     if (id->kind == PROTO_ID_ABSENT)
         return;
     struct writer *writer = answer_begin(client, batch, &mark);
@@ -92,17 +93,18 @@ static void write_fault(struct client *client, struct batch *batch, const struct
     (void)answer_end(client, batch, mark, id);
 }
 
-/* The request is over; its client may end only after this. */
-static void finish(struct request *request, bool answered)
+/* The request is over, with that code of the meter's; its client may end only after this. */
+static void finish(struct request *request, unsigned code)
 {
     struct client *client = request->client;
 
+    meter_request(&client->io->meter, request->call->method, code, request->started_us);
     timers_stop(&client->io->loop->timers, &request->deadline);
     list_remove(&request->link);
     session_unhold(client->session, request->n_held);
     (void)stats_sub(requests_running, 1);
     if (request->batch)
-        batch_unref(request->batch, answered);
+        batch_unref(request->batch, code != METER_GONE);
     message_unref(request->message);
     free(request);
     client_request_ended(client);
@@ -141,7 +143,7 @@ static void answer(struct request *request, const void *result,
         if (fd >= 0)
             place_fd(client, request->batch, mark, written, fd);
     }
-    finish(request, true);
+    finish(request, WIRE_NONE);
 }
 
 void request_answer(struct request *request, const void *result)
@@ -169,7 +171,7 @@ void request_fail(struct request *request, const struct fault *fault)
 {
     ASSERT_OWNER(request->client->io->loop);
     write_fault(request->client, request->batch, &request->call->id, fault);
-    finish(request, true);
+    finish(request, fault->error);
 }
 
 static void withdraw(struct request *request, struct fault *fault)
@@ -183,7 +185,7 @@ void request_drop(struct request *request)
 {
     ASSERT_OWNER(request->client->io->loop);
     withdraw(request, NULL);
-    finish(request, false);
+    finish(request, METER_GONE);
 }
 
 void request_abort(struct request *request, enum wire_error error, const char *why)
@@ -355,6 +357,7 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
         fault_held(&fault, r, client->session, n_held);
     else
         return true;
+    meter_refused(&client->io->meter, call->method, fault.error);
     write_fault(client, batch, &call->id, &fault);
     return false;
 }
@@ -409,6 +412,7 @@ static void run_call(struct client *client, struct message *message, const struc
     if (!request) {
         session_unhold(client->session, n_held);
         fault_set(&fault, WIRE_ENOBUFS, "out of memory; nothing was done");
+        meter_refused(&client->io->meter, call->method, fault.error);
         write_fault(client, batch, &call->id, &fault);
         return;
     }

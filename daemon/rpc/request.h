@@ -25,6 +25,7 @@ struct errand;
 struct gather;
 struct job;
 struct policy_test;
+struct metrics_call;
 struct reload_call;
 
 struct request {
@@ -62,6 +63,7 @@ struct request {
         struct reload_call *reload; /* rpc/method_reload.c */
         struct drain_call *drain;   /* rpc/method_admin.c */
         struct doors_call *doors;   /* rpc/method_inside.c */
+        struct metrics_call *metrics; /* rpc/method_metrics.c */
     } op;
 };
 

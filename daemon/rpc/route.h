@@ -23,8 +23,10 @@ struct route_counts {
 struct route {
     atomic_uint references;
     struct route_counts *counts; /* a reference */
-    char *name; /* "tunnel database", "socks": as the log and Broker.List have it */
-    bool socks; /* then nothing but the two times and max_clients counts */
+    char *name;   /* "tunnel database", "socks": as the log and Broker.List have it */
+    bool metrics; /* it leads nowhere: the metrics are given there (app/scrapes.h); nothing else
+                     counts */
+    bool socks;   /* then nothing but the two times and max_clients counts */
     char host[256];
     uint16_t port;
     bool secure, verify;

@@ -84,6 +84,12 @@ struct rpc_doors {
     bool no_memory;
 };
 
+/* What became of reloads; the control thread's. */
+struct rpc_reloads {
+    int64_t success_s; /* when what is in force was read; seconds since the epoch */
+    bool failed;       /* the last one */
+};
+
 struct io;
 struct pool_keeper;
 
@@ -96,6 +102,8 @@ struct rpc_shared {
     struct io **ios;
     size_t n_ios;
     int64_t started_us;
+    int64_t started_s; /* the same, seconds since the epoch */
+    struct rpc_reloads reloads;
     _Atomic uint64_t next_session; /* from 1 */
     struct events *events;         /* broker/events.h: a port for each io thread */
     struct loop *control;

@@ -135,7 +135,7 @@ TEST(parse, unknown_names)
                   "x.conf:1: there is no section [qqqqqq]; expected one of [listen], "
                   "[threads], [limits], [connect], [io], [tls], [tls \"name\"], "
                   "[identity \"name\"], [tunnel \"name\"], [socks], [pool \"name\"], [policy], "
-                  "[rule \"name\"], [admin], [stop], [log]"));
+                  "[rule \"name\"], [admin], [metrics], [stop], [log]"));
     CHECK(refused("[connect]\ntimeot = 1s\n",
                   "x.conf:2: there is no connect.timeot; did you mean connect.timeout?"));
     CHECK(refused("[tls]\nstagger = 1s\n",

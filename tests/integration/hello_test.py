@@ -11,7 +11,7 @@ from harness import TestCase, main, wait_until
 
 CONTRACT = {"TCPConnect", "TCPSend", "TCPReceive", "TCPClose", "TCPBlock", "TCPGetMyAddr", "TCPGetMyPort", "TCPGetRemoteAddr",
             "TCPName2Addr", "TCPAddr2Name", "TCPSocket", "TCPBind", "TCPListen", "TCPAccept", "TCPPing", "TCPAttach",
-            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Users",
+            "TCPStartTLS", "TCPTransfer", "TCPOffer", "TCPClaim", "Broker.Hello", "Broker.List", "Broker.Stats", "Broker.Users", "Broker.Metrics",
             "Broker.Cancel", "Broker.Errors", "Broker.Reload", "rpc.discover", "Session.Open", "Session.Join",
             "Session.Close", "Session.Set", "Policy.Test", "Policy.Show", "Broker.Events",
             "Broker.Close", "Broker.Drain", "Broker.Log", "Broker.Doors", "Broker.Pools"}

@@ -1,5 +1,7 @@
 #include "loop/loop.h"
 
+#include <sched.h>
+
 #include "support/test.h"
 
 enum { N_ROUNDS = 5000 };
@@ -121,4 +123,53 @@ TEST(loop, calls_each_iteration)
     loop_run(counted.loop);
     CHECK_INT(counted.n_iterations, 3);
     loop_free(counted.loop);
+}
+
+enum { BUSY_MS = 30 };
+
+static void on_busy(struct mail *mail)
+{
+    int64_t until_us = loop_clock_us() + BUSY_MS * 1000;
+
+    (void)mail;
+    while (loop_clock_us() < until_us)
+        ;
+}
+
+struct stopping {
+    struct mail mail;
+    struct loop *loop;
+};
+
+static void on_stopping(struct mail *mail)
+{
+    loop_stop(container_of(mail, struct stopping, mail)->loop);
+}
+
+/* A round that takes long is seen in the figures; the clock is one of milliseconds. */
+TEST(loop, lag)
+{
+    struct mail busy = {.deliver = on_busy};
+    struct stopping last = {.mail = {.deliver = on_stopping}};
+    struct histogram_sum sum = {.count = 0};
+    struct loop *loop;
+
+    CHECK_INT(loop_new(&loop, "busy", 0), 0);
+    CHECK_INT(loop_start(loop), 0);
+    last.loop = loop;
+    loop_post(loop, &busy);
+    /* a round of its own, as the busy one is over only when the next begins */
+    for (;;) {
+        sum = (struct histogram_sum){.count = 0};
+        histogram_add(&sum, loop_lag(loop));
+        if (sum.count > 0)
+            break;
+        sched_yield();
+    }
+    loop_post(loop, &last.mail);
+    loop_join(loop);
+    CHECK_INT(sum.count, 1);
+    CHECK(sum.sum_us >= (BUSY_MS - 2) * 1000);
+    CHECK_INT(sum.buckets[0], 0);
+    loop_free(loop);
 }
