@@ -46,6 +46,7 @@ enum config_log_level {
     CONFIG_LOG_INFO,
     CONFIG_LOG_DEBUG
 };
+enum config_keep { CONFIG_KEEP_AUTO, CONFIG_KEEP_YES, CONFIG_KEEP_NO };
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_PLAIN, CONFIG_LOG_JOURNAL };
 
 /* Items in the order they were written, each valid for its option and none there twice. */

@@ -8,6 +8,7 @@
 #include "broker/session.h"
 #include "broker/shelf.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "broker/socket_listen.h"
 #include "broker/socket_move.h"
 #include "net/acceptor.h"
@@ -39,6 +40,7 @@ void socket_set_state(struct socket *socket, enum socket_state state)
     log_debug("socket %u: %s -> %s", socket->number, state_names[socket->state],
               state_names[state]);
     socket->state = state;
+    socket_keep_change(socket);
 }
 
 void socket_set_sending(struct socket *socket, enum socket_sending sending)
@@ -49,6 +51,7 @@ void socket_set_sending(struct socket *socket, enum socket_sending sending)
            (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
     log_debug("socket %u: sending %d -> %d", socket->number, (int)socket->sending, (int)sending);
     socket->sending = sending;
+    socket_keep_change(socket);
 }
 
 void socket_set_receiving(struct socket *socket, enum socket_receiving receiving)
@@ -56,6 +59,7 @@ void socket_set_receiving(struct socket *socket, enum socket_receiving receiving
     ASSERT(receiving > socket->receiving);
     log_debug("socket %u: the peer ended sending", socket->number);
     socket->receiving = receiving;
+    socket_keep_change(socket);
 }
 
 const char *socket_state_text(const struct socket *socket)
@@ -192,6 +196,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
     if (tell)
         end_parked(socket);
     socket_detach(socket);
+    socket_unkeep(socket, UNKEEP_ENDS);
     socket->stream = stream_free(socket->stream,
                                  socket->state == SOCKET_OPEN || socket->state == SOCKET_ATTACHED);
     socket->acceptor = acceptor_free(socket->acceptor);
@@ -229,6 +234,7 @@ int socket_connect(struct socket *socket, struct connection **connection)
         return r;
     socket_set_state(socket, SOCKET_OPEN);
     socket_update_interest(socket);
+    socket_keep(socket);
     return 0;
 }
 
@@ -236,6 +242,7 @@ void socket_update_interest(struct socket *socket)
 {
     unsigned ready = 0;
 
+    socket_note(socket);
     if (!socket->stream || socket->state == SOCKET_ATTACHED)
         return;
     if (socket_wants_read(socket))
@@ -385,6 +392,7 @@ static enum socket_outcome close_abort(struct socket *socket)
         socket->close = NULL;
         overtaken->on_done(overtaken, SOCKET_E_CLOSING);
     }
+    socket_unkeep(socket, UNKEEP_RESET);
     socket->stream = stream_abort(socket->stream);
     free(socket->own_error); /* told: socket_free() has no more to say */
     socket->own_error = NULL;
@@ -486,5 +494,6 @@ void socket_withdraw_close(struct socket *socket, struct socket_close *close)
     }
     socket_end_sends(socket, SOCKET_E_CLOSING);
     socket_log_end(socket);
+    socket_unkeep(socket, UNKEEP_RESET);
     socket->stream = stream_abort(socket->stream);
 }

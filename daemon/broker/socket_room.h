@@ -11,6 +11,7 @@
 #include "broker/table.h"
 #include "loop/loop.h"
 
+struct keep;
 struct session;
 struct tcp_options;
 
@@ -22,6 +23,9 @@ struct socket_room {
     int64_t close_timeout_ms;
     char *scratch; /* what is read goes here first, so idle sockets have no buffer */
     size_t n_scratch;
+    struct keep *keep; /* where durable sessions' sockets are kept over a restart; NULL: nowhere */
+    size_t index;      /* of its clock in the ledger */
+    uint64_t clock;    /* the ledger's time, an iteration each */
     /* a lingering session has lost its last socket: it is to be freed */
     void (*on_lingered)(struct session *session);
 };

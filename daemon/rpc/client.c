@@ -27,6 +27,17 @@ static void mark_dirty(struct client *client)
         list_append(&client->io->dirty, &client->dirty);
 }
 
+static void note_behind(struct client *client, bool behind)
+{
+    if (behind == client->behind)
+        return;
+    client->behind = behind;
+    if (behind)
+        client->io->n_behind++;
+    else
+        client->io->n_behind--;
+}
+
 /* May its lines be looked at now? */
 static bool takes_lines(const struct client *client)
 {
@@ -101,6 +112,7 @@ void client_end(struct client *client, const char *why)
     while (!list_empty(&client->requests))
         request_drop(container_of(list_first(&client->requests), struct request, link));
     sessions_leave(client);
+    note_behind(client, false);
     client->watch = watch_free(client->watch);
     close(client->fd);
     list_remove(&client->link);
@@ -209,12 +221,23 @@ static bool send_answers(struct client *client)
         client->n_sent += (size_t)n;
         writer_consume(&client->out, (size_t)n);
     }
+    note_behind(client, client->out.n_data > 0);
     if (client->out.n_data == 0 && client->out.capacity > OUT_KEEP && client->n_requests == 0)
         writer_deinit(&client->out);
     return true;
 }
 
 static void process_lines(struct client *client);
+
+/* From here on the client cannot send; what it has sent is read to its end and answered, so that no
+ * request that was written is without an answer. */
+static void say_goodbye(struct client *client)
+{
+    if (!client->last_words)
+        (void)shutdown(client->fd, SHUT_RD);
+    client->last_words = true;
+    update_watch(client);
+}
 
 void client_flush(struct client *client)
 {
@@ -231,10 +254,12 @@ void client_flush(struct client *client)
         process_lines(client);
         return;
     }
-    if (is_done(client))
-        client_end(client, client->state == CLIENT_DRAINING ? "shutting down" : "ended");
-    else
+    if (!is_done(client))
         update_watch(client);
+    else if (client->state != CLIENT_DRAINING)
+        client_end(client, client->last_words ? "shutting down" : "ended");
+    else
+        say_goodbye(client);
 }
 
 void client_request_ended(struct client *client)
@@ -369,6 +394,7 @@ void client_depart(struct client *client)
     ASSERT(!client->processing && !client->session && client->joining && client->n_requests == 1);
     client->watch = watch_free(client->watch);
     timers_stop(&client->io->loop->timers, &client->retry);
+    note_behind(client, false);
     list_remove(&client->link);
     list_remove(&client->dirty);
     client->io = NULL;
@@ -400,16 +426,29 @@ void client_read_last(struct client *client)
         on_event(client, WATCH_READABLE);
 }
 
+/* What has not begun to take anything is begun anew after the restart: waiting for it would only
+ * make that longer. */
+static void withdraw_waiting(struct client *client)
+{
+    list_for_each_safe (link, &client->requests) {
+        struct request *request = container_of(link, struct request, link);
+        const struct socket *socket = request->socket;
+        if (!socket || socket_tls(socket) ||
+            (socket->receive != &request->op.receive && socket->accept != &request->op.accept))
+            continue;
+        request_abort(request, WIRE_SHUTTING_DOWN,
+                      "the broker is being restarted; join the session again and ask again");
+    }
+}
+
 void client_drain(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);
     if (client->state == CLIENT_OPEN)
         client->state = CLIENT_DRAINING;
+    if (client->session->durable && client->io->room.keep)
+        withdraw_waiting(client);
     mark_dirty(client);
-    if (is_done(client))
-        client_end(client, "shutting down");
-    else
-        update_watch(client);
 }
 
 void client_cut(struct client *client)

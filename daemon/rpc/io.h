@@ -26,10 +26,12 @@ struct io {
     size_t index;
     enum io_state state;
     struct list clients;
-    struct list passages; /* rpc/passage.h */
-    struct list dirty;    /* clients with answers to flush at the end of this iteration */
-    struct map sessions;  /* by id: rpc/sessions.h */
-    struct map offers;    /* by id: rpc/offers.h */
+    struct list passages;  /* rpc/passage.h */
+    size_t n_behind;       /* clients with answers that the kernel has not taken, and batches */
+    _Atomic uint64_t *out; /* the ledger's: up to when all has gone out; NULL: there is none */
+    struct list dirty;     /* clients with answers to flush at the end of this iteration */
+    struct map sessions;   /* by id: rpc/sessions.h */
+    struct map offers;     /* by id: rpc/offers.h */
     uint64_t n_offers_made;
     size_t n_lingering; /* sessions that have ended but for attached sockets */
     size_t n_away; /* messages of ours that visit other io threads: nobody stops before they are

@@ -50,6 +50,7 @@ struct rpc_reload {
 };
 
 struct io;
+struct keep;
 struct pool_keeper;
 
 struct rpc_shared {
@@ -62,6 +63,7 @@ struct rpc_shared {
     int64_t started_us;
     _Atomic uint64_t next_session; /* from 1 */
     struct loop *control;
+    struct keep *keep; /* what outlives the process; NULL: nothing does */
     struct pool_keeper *keeper;
     void (*reload)(struct mail *mail); /* delivers an rpc_reload's mail on the control thread */
 };
