@@ -253,8 +253,7 @@ static bool resolve(struct restart *restart, struct kept_socket *socket)
         }
         socket->fd = fd;
         if (fd < 0)
-            lose(socket, "the service manager had no place to keep it while the broker was "
-                         "restarted");
+            lose(socket, "the service manager has not kept it while the broker was restarted");
     }
     if (socket->kind == KEPT_LOST)
         restart->n_lost++;

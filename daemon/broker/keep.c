@@ -69,9 +69,9 @@ void keep_item_store(struct keep_item *item, int fd)
 {
     struct keep *keep = item->keep;
 
-    ASSERT(item->fd < 0);
     if (item->stored)
         return;
+    ASSERT(item->fd < 0);
     if (atomic_fetch_add(&keep->n_stored, 1) < keep->max_stored)
         item->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     else

@@ -124,8 +124,8 @@ void socket_keep(struct socket *socket)
     if (fd >= 0 && !socket_tls(socket))
         keep_item_store(socket->keep, fd);
     write_item(socket);
-    /* bytes that were read before it was kept */
-    if (socket->live)
+    /* a session that becomes durable has sockets whose bytes have moved already */
+    if (socket->bytes_in + socket->bytes_out > 0)
         socket_note(socket);
 }
 

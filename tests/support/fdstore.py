@@ -23,6 +23,9 @@ fds = [int(fd) for fd in sys.argv[1].split(",")]
 high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1000) for fd in fds]
 for place, fd in enumerate(high, 3):
     os.dup2(fd, place, inheritable=True)
+for fd in fds:
+    if fd >= 3 + len(fds):
+        os.close(fd)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDS"] = str(len(fds))
 os.environ["LISTEN_FDNAMES"] = sys.argv[2]
