@@ -60,7 +60,6 @@ static inline void socket_note(struct socket *socket)
 {
     if (!socket->live)
         return;
-    socket_note_move(socket);
     atomic_store_explicit(&socket->live->ahead, (uint32_t)(socket->end - socket->start),
                           memory_order_relaxed);
     atomic_store_explicit(&socket->live->parked, !list_empty(&socket->sends), memory_order_relaxed);

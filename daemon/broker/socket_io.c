@@ -210,6 +210,7 @@ void socket_consume(struct socket *socket, size_t n)
     socket->start += n;
     if (socket->start == socket->end)
         socket_drop_buffer(socket);
+    socket_note_move(socket);
     socket_note(socket);
     if (socket->state == SOCKET_OPEN)
         socket_update_interest(socket);

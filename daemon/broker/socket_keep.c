@@ -126,7 +126,8 @@ void socket_keep(struct socket *socket)
     write_item(socket);
     /* a session that becomes durable has sockets whose bytes have moved already */
     if (socket->bytes_in + socket->bytes_out > 0)
-        socket_note(socket);
+        socket_note_move(socket);
+    socket_note(socket);
 }
 
 void socket_keep_change(struct socket *socket)
