@@ -44,9 +44,10 @@ def in_container(body):
     def test(self):
         if os.environ.get(INSIDE):
             return body(self)
+        file = os.path.basename(sys.modules[body.__module__].__file__)
         lab = [TREE / "tests/support/systemd-lab", "--timeout", "120", "--layer", self.installed,
                "--bind", f"{TREE}/tests:/run/tcpbroker-tests", "env", f"{INSIDE}=1",
-               "python3", "-B", "/run/tcpbroker-tests/integration/systemd_test.py", self.id().removeprefix("__main__.")]
+               "python3", "-B", f"/run/tcpbroker-tests/integration/{file}", self.id().removeprefix("__main__.")]
         run = subprocess.run(list(map(str, lab)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if run.returncode == CANNOT_RUN:
             self.skipTest(run.stderr.strip())
