@@ -71,7 +71,11 @@ static void put(struct writer *writer, const void *bytes, size_t n)
     writer_raw(writer, bytes, n);
 }
 
-#define PUT(writer, type, value) put(writer, &(type){(type)(value)}, sizeof(type))
+#define PUT(writer, type, value)                                                                   \
+    do {                                                                                           \
+        const type put_value = (type)(value);                                                      \
+        put(writer, &put_value, sizeof(put_value));                                                \
+    } while (0)
 
 static void put_bytes(struct writer *writer, const char *bytes, size_t n)
 {
