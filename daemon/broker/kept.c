@@ -260,7 +260,9 @@ static void get_address(struct reader *reader, struct address *ret_address)
         reader->bad |=
             address.any.sa_family != (address.n_bytes == sizeof(address.v4) ? AF_INET : AF_INET6);
     }
-    *ret_address = reader->bad ? (struct address){0} : address;
+    if (reader->bad)
+        memset(&address, 0, sizeof(address));
+    *ret_address = address;
 }
 
 static void get_label(struct reader *reader, struct label *ret_label)

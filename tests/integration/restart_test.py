@@ -1,18 +1,23 @@
 """What outlives a restart, an end without a word, and what does not: with a store of our own (support/fdstore.py)."""
+import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import harness
 import servers
 from attached import Fds
 from ca import certificates
 from fdstore import StoredDaemon
 from harness import Closed, OwnDaemonTestCase, Raw, main, seconds, wait_until
 
+COMMAND = os.environ.get("TCPBROKER") or os.path.join(os.path.dirname(harness.daemon_path()), "..", "cli", "tcpbroker")
 LEASE = 60000
 LEFT = r"^(s-\d+|d-[0-9a-f-]+|tcpbroker-ledger-[0-9a-f]+)$"
 
@@ -312,6 +317,27 @@ class Restart(RestartCase):
         daemon.again()
         client, _ = self.join(daemon, token)
         self.echo(client, number, connection)
+
+
+@unittest.skipUnless(os.access(COMMAND, os.X_OK), f"no command at {COMMAND}; build it or set TCPBROKER")
+class Shell(RestartCase):
+    """The command with $TCPBROKER_SESSION, which knows nothing of restarts."""
+
+    def call(self, daemon, token, *words):
+        run = subprocess.run([COMMAND, *map(str, words)], capture_output=True, timeout=seconds(20), check=False,
+                             env={**os.environ, "TCPBROKER_SOCKET": daemon.socket_path, "TCPBROKER_SESSION": token})
+        self.assertEqual((run.returncode, run.stderr), (0, b""), words)
+        return json.loads(run.stdout)
+
+    def test_a_script_goes_on(self):
+        daemon = self.daemon_of()
+        _, token = self.open(daemon)
+        number = self.call(daemon, token, "call", "TCPConnect", "hostname=127.0.0.1", f"port={self.peer.port}")["socket"]
+        connection = self.peer.take()
+        for _ in range(2):
+            daemon.again()
+            self.assertEqual(self.call(daemon, token, "call", "TCPSend", f"socket={number}", "data=hello"), {"sent": 5})
+            self.assertEqual(servers.read_exactly(connection, 5), b"hello")
 
 
 class Doors(RestartCase):
