@@ -50,6 +50,7 @@ enum config_log_level {
 enum config_policy_preset { CONFIG_POLICY_OPEN, CONFIG_POLICY_INTERNET, CONFIG_POLICY_INTRANET };
 enum config_condition { CONFIG_ANY, CONFIG_YES, CONFIG_NO };
 enum config_log_connections { CONFIG_LOG_ALL, CONFIG_LOG_FAILED, CONFIG_LOG_NONE };
+enum config_keep { CONFIG_KEEP_AUTO, CONFIG_KEEP_YES, CONFIG_KEEP_NO };
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_PLAIN, CONFIG_LOG_JOURNAL };
 
 /* Items in the order they were written, each valid for its option and none there twice. */

@@ -16,6 +16,7 @@
 #include "app/pool_settings.h"
 #include "app/profiles.h"
 #include "app/reload.h"
+#include "app/restart.h"
 #include "app/settings.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
@@ -40,23 +41,33 @@ struct app {
     struct watchdog watchdog;
     struct reload *reload;
     struct drain *drain;
+    struct restart *restart;
     struct loop **loops;  /* io and dial threads', for the watchdog */
     struct mail *drained; /* one for each io thread */
     size_t n_running;     /* io threads not drained yet */
     size_t n_started;     /* io threads that run */
     uv_signal_t sigterm, sigint, sighup;
     bool signals;
-    enum { APP_RUNNING, APP_STOPPING, APP_CUTTING } state;
+    enum { APP_RUNNING, APP_STOPPING, APP_CUTTING, APP_LEAVING } state;
 };
 
 /* ---- stopping
  * -------------------------------------------------------------------------------------------------
  */
 
+static void on_left(void *context)
+{
+    struct app *app = context;
+    loop_stop(app->control);
+}
+
 static void check_stopped(struct app *app)
 {
-    if (app->n_running == 0 && !app->watchdog.under_way && !reload_busy(app->reload))
-        loop_stop(app->control);
+    if (app->n_running > 0 || app->watchdog.under_way || reload_busy(app->reload) ||
+        app->state == APP_LEAVING)
+        return;
+    app->state = APP_LEAVING;
+    restart_leave(app->restart, on_left, app);
 }
 
 static struct app
@@ -77,7 +88,7 @@ static void on_idle(void *context)
 
 static void stop(struct app *app, const char *why)
 {
-    if (app->state == APP_CUTTING)
+    if (app->state >= APP_CUTTING)
         return;
     if (app->state == APP_STOPPING) {
         log_notice("%s again: what still runs is ended now", why);
@@ -275,7 +286,7 @@ static int open_doors(struct app *app, const struct app_options *options)
 {
     struct door_plan *plan = NULL;
     char reason[CONFIG_ERROR_SIZE] = "out of memory";
-    int status = doors_new(&app->doors, app->control, &app->shared) ? 1 : 0;
+    int status = doors_new(&app->doors, app->control, &app->shared, app->restart) ? 1 : 0;
 
     if (status == 0)
         status = door_plan_new(&plan, *app->config, &app->shared.snapshot->credentials, options,
@@ -307,6 +318,8 @@ static int start(struct app *app, const struct app_options *options)
     if (status)
         return status;
     int r = loop_new(&app->control, "control", 0);
+    if (r == 0)
+        r = restart_new(&app->restart, config, &app->shared);
     /* whoever finds the broker's socket finds the doors, too */
     if (r == 0) {
         status = open_doors(app, options);
@@ -343,6 +356,9 @@ static int start(struct app *app, const struct app_options *options)
         r = watchdog_start(&app->watchdog, app->control, app->loops,
                            app->shared.n_ios + dialers_count(app->shared.dialers),
                            systemd_watchdog_us());
+    /* the last that can fail; this thread has let nobody in yet who could ask for his session */
+    if (r == 0)
+        r = restart_begin(app->restart);
     if (r) {
         log_error("cannot start: %s", strerror(-r));
         return 1;
@@ -405,6 +421,7 @@ static void finish(struct app *app, int status)
         app->drain = drain_free(app->drain);
         loop_free(app->control);
     }
+    app->restart = restart_free(app->restart);
     app->shared.keeper = pool_keeper_free(app->shared.keeper);
     free(app->shared.ios);
     free(app->drained);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/accepting.h"
+#include "app/door_keep.h"
 #include "app/scrapes.h"
 #include "app/unix_socket.h"
 #include "broker/stats.h"
@@ -25,7 +26,8 @@ struct door {
     struct unix_socket file;
     int tcp; /* -1: a Unix socket */
     struct accepting accepting;
-    bool kept; /* in the next set too */
+    bool kept;                   /* in the next set too */
+    char stored[DOOR_NAME_SIZE]; /* its name in the store; "": it is not there */
 };
 
 /* One set of doors, and what the next will be. */
@@ -33,6 +35,7 @@ struct doors {
     struct loop *loop;
     struct rpc_shared *shared;
     struct scrapes *scrapes;
+    struct restart *restart;
     size_t n, next_io;
     struct door *open[DOORS_MAX];
     struct door_plan *plan; /* prepared */
@@ -111,12 +114,47 @@ static struct door *close_door(struct door *door)
     if (!door)
         return NULL;
     accepting_stop(&door->accepting);
+    if (door->stored[0]) {
+        /* whoever comes now is refused, although the store has it still */
+        (void)shutdown(door->accepting.fd, SHUT_RDWR);
+        store_drop(door->stored);
+    }
     unix_socket_close(&door->file);
     if (door->tcp >= 0)
         close(door->tcp);
     route_unref(door->at.route);
     free(door);
     return NULL;
+}
+
+/* The process ends: the socket listens on in the store, and its file stays. */
+static struct door *leave_door(struct door *door)
+{
+    if (door->stored[0]) {
+        door->stored[0] = '\0';
+        door->file.made = false;
+    }
+    return close_door(door);
+}
+
+/* It has gone on listening since the process before this one. */
+static bool take_over(struct door *door)
+{
+    bool is_tcp = door->at.where.port != 0;
+    int fd = door_keep_take(door->doors->restart, door->at.listen, is_tcp, &door->file);
+
+    if (is_tcp)
+        door->tcp = fd;
+    return fd >= 0;
+}
+
+static void store_door(struct door *door, bool taken_over)
+{
+    if (!restart_keeps(door->doors->restart) ||
+        !door_keep_name(door->stored, door->at.listen, door->tcp >= 0 ? NULL : &door->file))
+        return;
+    if (!taken_over)
+        store_put(door->stored, door->accepting.fd);
 }
 
 static int bind_tcp(struct door *door)
@@ -143,12 +181,15 @@ static int bind_tcp(struct door *door)
 static int open_door(struct door *door, char *reason, size_t n_reason)
 {
     bool is_tcp = door->at.where.port != 0;
-    int r =
-        is_tcp ? bind_tcp(door) : unix_socket_bind(&door->file, door->at.listen, reason, n_reason);
+    bool taken_over = take_over(door);
+    int r = taken_over ? 0
+            : is_tcp   ? bind_tcp(door)
+                       : unix_socket_bind(&door->file, door->at.listen, reason, n_reason);
 
     if (r && !is_tcp)
         return r;
-    if (r == 0 && !is_tcp)
+    if (r == 0 && !is_tcp &&
+        !(taken_over && door_keep_permits(&door->file, door->at.mode, door->at.group)))
         r = unix_socket_permit(&door->file, door->at.mode, door->at.group);
     door->accepting = (struct accepting){.fd = is_tcp ? door->tcp : door->file.fd,
                                          .whom = door->at.route->name,
@@ -158,6 +199,8 @@ static int open_door(struct door *door, char *reason, size_t n_reason)
         r = -errno;
     if (r == 0)
         r = accepting_begin(&door->accepting, door->doors->loop);
+    if (r == 0)
+        store_door(door, taken_over);
     if (r)
         snprintf(reason, n_reason, "cannot listen on %s: %s", door->at.listen, strerror(-r));
     return r;
@@ -310,13 +353,15 @@ void doors_commit(struct doors *doors)
 
 /* ---- all of them ---- */
 
-int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *shared)
+int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *shared,
+              struct restart *restart)
 {
     struct doors *doors = calloc(1, sizeof(*doors));
     if (!doors)
         return -ENOMEM;
     doors->loop = loop;
     doors->shared = shared;
+    doors->restart = restart;
     if (scrapes_new(&doors->scrapes, loop, shared)) {
         free(doors);
         return -ENOMEM;
@@ -364,7 +409,7 @@ void doors_deliver(struct doors *doors, struct mail *mail)
 void doors_stop(struct doors *doors)
 {
     for (size_t i = 0; i < doors->n; i++)
-        doors->open[i] = close_door(doors->open[i]);
+        doors->open[i] = leave_door(doors->open[i]);
     doors->n = 0;
     doors->stopped = true;
 }

@@ -14,12 +14,14 @@
  * Limits:    DOORS_MAX; socks.clients connections by SOCKS at once.
  */
 #include "app/door_plan.h"
+#include "app/restart.h"
 #include "loop/loop.h"
 #include "rpc/settings.h"
 
 struct doors;
 
-NODISCARD int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *shared);
+NODISCARD int doors_new(struct doors **ret_doors, struct loop *loop, struct rpc_shared *shared,
+                        struct restart *restart);
 struct doors *doors_free(struct doors *doors);
 
 /* Open what is to be opened; nothing is accepted there yet. Takes *plan when it returns 0. */
@@ -31,5 +33,6 @@ void doors_commit(struct doors *doors);
 void doors_refuse(struct doors *doors, bool refuse);
 /* An rpc_doors' mail: they are written down, and it goes back. */
 void doors_deliver(struct doors *doors, struct mail *mail);
-/* Close all of them. No change has an effect after that. */
+/* Close all of them; those that the store keeps listen on there. No change has an effect after
+ * that. */
 void doors_stop(struct doors *doors);

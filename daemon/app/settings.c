@@ -100,6 +100,7 @@ bool settings_need_restart(const struct config *running, const struct config *wa
            running->connect_cache_entries != wanted->connect_cache_entries ||
            running->threads_dial_nice != wanted->threads_dial_nice ||
            running->limits_sockets != wanted->limits_sockets ||
+           running->stop_keep != wanted->stop_keep ||
            running->limits_lookups != wanted->limits_lookups;
 }
 

@@ -14,14 +14,20 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "app/store.h"
 #include "util/log.h"
 
 int systemd_listen_fd(void)
 {
 #ifdef HAVE_LIBSYSTEMD
-    int n = sd_listen_fds(1);
+    char **names = NULL;
+    int n = sd_listen_fds_with_names(1, &names);
     int found = -1;
     for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+        bool stored = store_is_ours(names[fd - SD_LISTEN_FDS_START]);
+        free(names[fd - SD_LISTEN_FDS_START]);
+        if (stored)
+            continue;
         if (found < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0) {
             int flags = fcntl(fd, F_GETFL);
             if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
@@ -33,6 +39,7 @@ int systemd_listen_fd(void)
                     fd);
         close(fd);
     }
+    free(names);
     return found;
 #else
     return -1;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/socket_keep.h"
 #include "broker/socket_move.h"
 #include "broker/stats.h"
 
@@ -16,6 +17,7 @@ int session_new(struct session **ret_session, uint64_t id, struct socket_room *r
     session->id = id;
     session->room = room;
     session->sockets = MAP_INIT;
+    session->slot = LEDGER_NONE;
     session->deadlines = SESSION_DEADLINES_NONE;
     list_init(&session->members);
     *ret_session = session;
@@ -154,6 +156,7 @@ int session_adopt(struct session *session, struct socket **moved, const struct l
     }
     table_move(session->room->table, socket->number, session->id);
     socket->owner = *owner;
+    socket_keep(socket);
     *moved = NULL;
     return 0;
 }

@@ -62,6 +62,7 @@ struct session {
     bool durable;        /* it outlives its connections, by lease_ms */
     int64_t lease_ms;
     struct timer lease;  /* runs while it is durable, so that starting it anew cannot fail */
+    size_t slot;         /* durable: in the ledger (broker/keep.h) */
     struct token token;  /* durable: who has it may join */
     const char *door;    /* of a passage: by which it came in; NULL: it is a client's */
     struct route *route; /* the door's, from when the passage is over */

@@ -8,6 +8,7 @@
 #include "broker/session.h"
 #include "broker/shelf.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "broker/socket_listen.h"
 #include "broker/socket_move.h"
 #include "net/acceptor.h"
@@ -39,6 +40,7 @@ void socket_set_state(struct socket *socket, enum socket_state state)
     log_debug("socket %u: %s -> %s", socket->number, state_names[socket->state],
               state_names[state]);
     socket->state = state;
+    socket_keep_change(socket);
 }
 
 void socket_set_sending(struct socket *socket, enum socket_sending sending)
@@ -49,6 +51,7 @@ void socket_set_sending(struct socket *socket, enum socket_sending sending)
            (sending == SENDING_OPEN && socket->sending == SENDING_FINISHING));
     log_debug("socket %u: sending %d -> %d", socket->number, (int)socket->sending, (int)sending);
     socket->sending = sending;
+    socket_keep_change(socket);
 }
 
 void socket_set_receiving(struct socket *socket, enum socket_receiving receiving)
@@ -57,6 +60,7 @@ void socket_set_receiving(struct socket *socket, enum socket_receiving receiving
     log_debug("socket %u: the peer ended sending", socket->number);
     socket->receiving = receiving;
     socket->notes.peer_first = socket->sending == SENDING_OPEN;
+    socket_keep_change(socket);
 }
 
 const char *socket_state_text(const struct socket *socket)
@@ -150,6 +154,7 @@ struct socket *socket_free(struct socket *socket, bool tell)
         end_parked(socket);
     socket_detach(socket);
     socket_unforce(socket);
+    socket_unkeep(socket, UNKEEP_ENDS);
     socket->stream = stream_free(socket->stream,
                                  socket->state == SOCKET_OPEN || socket->state == SOCKET_ATTACHED);
     socket->acceptor = acceptor_free(socket->acceptor);
@@ -188,6 +193,7 @@ int socket_connect(struct socket *socket, struct connection **connection)
         return r;
     socket_set_state(socket, SOCKET_OPEN);
     socket_update_interest(socket);
+    socket_keep(socket);
     return 0;
 }
 
@@ -195,6 +201,7 @@ void socket_update_interest(struct socket *socket)
 {
     unsigned ready = 0;
 
+    socket_note(socket);
     if (!socket->stream || socket->state == SOCKET_ATTACHED)
         return;
     if (socket_wants_read(socket))
@@ -348,6 +355,7 @@ static enum socket_outcome close_abort(struct socket *socket)
         socket->close = NULL;
         overtaken->on_done(overtaken, SOCKET_E_CLOSING);
     }
+    socket_unkeep(socket, UNKEEP_RESET);
     socket->stream = stream_abort(socket->stream);
     free(socket->own_error); /* told: socket_free() has no more to say */
     socket->own_error = NULL;
@@ -456,5 +464,6 @@ void socket_withdraw_close(struct socket *socket, struct socket_close *close)
     socket_end_sends(socket, SOCKET_E_CLOSING);
     socket->notes.end = RECORD_END_CLIENT_ABORTED;
     record_close(socket, socket->room->events);
+    socket_unkeep(socket, UNKEEP_RESET);
     socket->stream = stream_abort(socket->stream);
 }

@@ -35,6 +35,8 @@ struct socket_hold;
 struct attached;
 struct forced;
 struct shelf;
+struct keep_item;
+struct ledger_live;
 
 enum socket_state {
     SOCKET_UNBOUND, /* a number only, to be bound */
@@ -128,8 +130,10 @@ struct socket {
     char *hostname;        /* as asked for; NULL: accepted, or never connects */
     uint64_t bytes_in, bytes_out;
     int64_t born_us;
-    struct shelf *shelf; /* where its connection may rest (socket_rest.h); NULL: nowhere */
-    int64_t made_ms;     /* then: when that was made */
+    struct keep_item *keep;   /* socket_keep.h's; NULL: it does not outlive the process */
+    struct ledger_live *live; /* what the ledger wants to know of its bytes; NULL: nothing */
+    struct shelf *shelf;      /* where its connection may rest (socket_rest.h); NULL: nowhere */
+    int64_t made_ms;          /* then: when that was made */
     struct record_notes notes;
     /* inside */
     struct list sends;

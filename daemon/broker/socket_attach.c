@@ -8,6 +8,7 @@
 
 #include "broker/relay.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "broker/socket_move.h"
 #include "util/log.h"
 
@@ -41,7 +42,7 @@ void session_socket_forget(struct socket *socket)
     struct session *session = socket->session;
 
     session_socket_free(session, socket, true);
-    if (session->lingering && session->sockets.n_used == 0)
+    if (session->lingering && !session_has_attached(session))
         session->room->on_lingered(session);
 }
 
@@ -164,6 +165,7 @@ static int start_relay(struct socket *socket, int local)
         free(attached);
         return r;
     }
+    socket_unkeep(socket, UNKEEP_LEAVES); /* a relay ends with the process */
     socket->attached = attached;
     socket_drop_buffer(socket);
     socket_set_state(socket, SOCKET_ATTACHED);
@@ -200,6 +202,7 @@ static int attach_direct(struct socket *socket, int *ret_fd, struct tls_facts **
 {
     int off = 0;
 
+    socket_unkeep(socket, UNKEEP_LEAVES);
     if (socket->stream) {
         int r = stream_export(&socket->stream, &socket->connection);
         ASSERT(r == 0);
@@ -251,6 +254,16 @@ static struct socket *next_unattached(struct session *session)
         if (!socket_is_attached(socket))
             return socket;
     return NULL;
+}
+
+bool session_has_attached(const struct session *session)
+{
+    const struct socket *socket;
+
+    for (size_t i = 0; (socket = map_next(&session->sockets, &i, NULL));)
+        if (socket_is_attached(socket))
+            return true;
+    return false;
 }
 
 bool session_has_unattached(struct session *session)

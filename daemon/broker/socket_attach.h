@@ -30,5 +30,6 @@ NODISCARD int socket_attach(struct socket *socket, int *ret_fd, bool *ret_direct
 NODISCARD int socket_attach_to(struct socket *socket, int local);
 
 /* The sockets of a session that are not attached: those that end with it. */
+bool session_has_attached(const struct session *session);
 bool session_has_unattached(struct session *session);
 void session_close_unattached(struct session *session);

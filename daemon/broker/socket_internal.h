@@ -5,6 +5,7 @@
  *
  * Threads: as socket.h.
  */
+#include "broker/ledger.h"
 #include "broker/socket.h"
 
 void socket_set_state(struct socket *socket, enum socket_state state);
@@ -51,6 +52,21 @@ void session_socket_forget(struct socket *socket);
 void socket_unforce(struct socket *socket);
 /* Its local side has gone: as socket_close() with SOCKET_CLOSE_COMPLETE or _ABORT. */
 enum socket_outcome socket_close_attached(struct socket *socket, struct socket_close *close);
+
+/* For the ledger, when there is one: bytes are about to move; and what is left after that. */
+static inline void socket_note_move(struct socket *socket)
+{
+    if (socket->live)
+        atomic_store_explicit(&socket->live->moved, socket->room->clock, memory_order_relaxed);
+}
+static inline void socket_note(struct socket *socket)
+{
+    if (!socket->live)
+        return;
+    atomic_store_explicit(&socket->live->ahead, (uint32_t)(socket->end - socket->start),
+                          memory_order_relaxed);
+    atomic_store_explicit(&socket->live->parked, !list_empty(&socket->sends), memory_order_relaxed);
+}
 
 void socket_drop_buffer(struct socket *socket);
 bool socket_wants_read(const struct socket *socket);

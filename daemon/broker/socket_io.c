@@ -33,6 +33,7 @@ static int write_some(struct socket *socket, const char *data, size_t n, size_t 
 {
     while (*n_done < n) {
         size_t n_now;
+        socket_note_move(socket);
         int r = stream_write(socket->stream, data + *n_done, n - *n_done, &n_now);
         if (r) {
             socket->n_attempt = r == STREAM_E_AGAIN ? n - *n_done : 0;
@@ -203,12 +204,14 @@ void socket_consume(struct socket *socket, size_t n)
         ASSERT(n <= socket->n_view);
         socket->view += n;
         socket->n_view -= n;
-        return;
+        return; /* noted when it was read */
     }
     ASSERT(n <= socket->end - socket->start);
     socket->start += n;
     if (socket->start == socket->end)
         socket_drop_buffer(socket);
+    socket_note_move(socket);
+    socket_note(socket);
     if (socket->state == SOCKET_OPEN)
         socket_update_interest(socket);
 }
@@ -294,6 +297,7 @@ static int read_once(struct socket *socket, bool deliver, bool *ret_more)
         if (make_room(socket, room))
             return -ENOMEM;
     }
+    socket_note_move(socket);
     int r =
         stream_read(socket->stream,
                     via_scratch ? socket->room->scratch : socket->buffer + socket->end, room, &n);

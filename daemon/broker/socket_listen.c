@@ -4,6 +4,7 @@
 
 #include "broker/session.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "broker/stats.h"
 #include "net/acceptor.h"
 #include "util/log.h"
@@ -39,6 +40,7 @@ int socket_bind(struct socket *socket, const struct address *address, uint16_t p
         return r;
     }
     socket_set_state(socket, SOCKET_BOUND);
+    socket_keep(socket);
     return 0;
 }
 
@@ -87,6 +89,7 @@ static int take(struct socket *listening, struct socket_accept *accept)
         return r == ACCEPTOR_E_AGAIN ? SOCKET_E_AGAIN : r;
     }
     socket->non_blocking = listening->non_blocking;
+    socket_keep(socket);
     accept->accepted = socket;
     stats_count(accepts);
     return 0;

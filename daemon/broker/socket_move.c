@@ -5,6 +5,7 @@
 
 #include "broker/session.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "net/acceptor.h"
 
 enum socket_outcome socket_idle(const struct socket *socket)
@@ -32,6 +33,7 @@ enum socket_outcome socket_export(struct socket *socket)
     }
     if (socket_idle(socket) != SOCKET_OK || socket->carry)
         return SOCKET_E_BUSY;
+    socket_unkeep(socket, UNKEEP_LEAVES);
     if (socket->stream) {
         int r = stream_export(&socket->stream, &socket->connection);
         ASSERT(r == 0);
@@ -141,6 +143,7 @@ enum socket_outcome socket_secure(struct socket *socket, enum socket_secure_role
     enum socket_outcome outcome = peek(socket, role);
     if (outcome != SOCKET_OK)
         return outcome;
+    socket_unkeep(socket, UNKEEP_LEAVES);
     int r = stream_export(&socket->stream, ret_connection);
     ASSERT(r == 0);
     hand_over_ahead(socket, *ret_connection);
@@ -159,6 +162,7 @@ int socket_secured(struct socket *socket, struct connection **connection)
     socket->secure = NULL;
     socket_set_state(socket, SOCKET_OPEN);
     socket_update_interest(socket);
+    socket_keep(socket);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include "broker/session.h"
 #include "broker/socket_internal.h"
+#include "broker/socket_keep.h"
 #include "broker/socket_move.h"
 
 void socket_set_shelf(struct socket *socket, struct shelf *shelf, int64_t made_ms)
@@ -41,6 +42,7 @@ enum rest_outcome socket_rest(struct socket *socket, uid_t uid, struct shelf_now
         shelf_settings(socket->shelf)->secure != (stream_tls(socket->stream) != NULL) ||
         !shelf_has_place(socket->shelf, &tag, now) || !is_at_rest(socket))
         return REST_NOT;
+    socket_unkeep(socket, UNKEEP_LEAVES);
     int r = stream_export(&socket->stream, &socket->connection);
     ASSERT(r == 0);
     record_ends(socket, RECORD_END_POOLED);

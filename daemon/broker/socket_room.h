@@ -13,6 +13,7 @@
 
 struct account_limits;
 struct events;
+struct keep;
 struct session;
 struct tcp_options;
 
@@ -26,6 +27,9 @@ struct socket_room {
     char *scratch; /* what is read goes here first, so idle sockets have no buffer */
     size_t n_scratch;
     struct events *events; /* of the daemon; NULL: nobody can ask for any */
+    struct keep *keep; /* where durable sessions' sockets are kept over a restart; NULL: nowhere */
+    size_t index;      /* of its clock in the ledger */
+    uint64_t clock;    /* the ledger's time, an iteration each */
     /* a lingering session has lost its last socket: it is to be freed */
     void (*on_lingered)(struct session *session);
 };

@@ -93,6 +93,24 @@ int table_reserve(struct table *table, uint64_t session, uint32_t *ret_number)
     }
 }
 
+int table_reserve_number(struct table *table, uint32_t number, uint64_t session)
+{
+    ASSERT(session != 0 && number >= 1 && number <= INT32_MAX);
+    if (atomic_fetch_add(&table->count, 1) >= table->max_sockets) {
+        atomic_fetch_sub(&table->count, 1);
+        return TABLE_E_FULL;
+    }
+    int r = try_number(table, number, session);
+    if (r)
+        atomic_fetch_sub(&table->count, 1);
+    return r;
+}
+
+uint32_t table_next(struct table *table)
+{
+    return (uint32_t)(atomic_load(&table->next) % INT32_MAX) + 1;
+}
+
 void table_release(struct table *table, uint32_t number)
 {
     struct shard *shard = shard_of(table, number);

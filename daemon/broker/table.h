@@ -33,11 +33,14 @@ struct table *table_free(struct table *table);
 
 /* Take the next free number for a session. */
 NODISCARD int table_reserve(struct table *table, uint64_t session, uint32_t *ret_number);
+/* That very number, which a restart has brought along. TABLE_E_FULL, -EEXIST, -ENOMEM. */
+NODISCARD int table_reserve_number(struct table *table, uint32_t number, uint64_t session);
 void table_release(struct table *table, uint32_t number);
 /* The socket of that number, which must be there, belongs to another session (or nobody) now. */
 void table_move(struct table *table, uint32_t number, uint64_t session);
 /* Whose is it? Returns 0 or TABLE_E_NONE. */
 NODISCARD int table_session(struct table *table, uint32_t number, uint64_t *ret_session);
 uint32_t table_count(struct table *table);
-/* For tests: the number to be given out next. */
+/* The number to be given out next; set before any is, or in tests. */
+uint32_t table_next(struct table *table);
 void table_set_next(struct table *table, uint32_t number);

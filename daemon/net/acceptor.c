@@ -125,6 +125,39 @@ int acceptor_new(struct acceptor **ret_acceptor, int family, const struct addres
     return 0;
 }
 
+int acceptor_adopt(struct acceptor **ret_acceptor, int fd, bool listening)
+{
+    struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+    if (!acceptor)
+        return -ENOMEM;
+    acceptor->local.n_bytes = sizeof(acceptor->local.v6);
+    if (getsockname(fd, &acceptor->local.any, &acceptor->local.n_bytes) < 0) {
+        int r = -errno;
+        free(acceptor);
+        return r;
+    }
+    acceptor->fd = fd;
+    acceptor->any_address = is_all_addresses(&acceptor->local);
+    acceptor->listening = listening;
+    *ret_acceptor = acceptor;
+    return 0;
+}
+
+int acceptor_release(struct acceptor **acceptor)
+{
+    int fd = (*acceptor)->fd;
+
+    acceptor_detach(*acceptor);
+    free(*acceptor);
+    *acceptor = NULL;
+    return fd;
+}
+
+int acceptor_fd(const struct acceptor *acceptor)
+{
+    return acceptor->fd;
+}
+
 struct acceptor *acceptor_free(struct acceptor *acceptor)
 {
     if (!acceptor)

@@ -35,6 +35,13 @@ struct acceptor;
  * lets two sockets share a port until one of them listens, so acceptor_listen() may say it, too. */
 NODISCARD int acceptor_new(struct acceptor **ret_acceptor, int family,
                            const struct address *address, uint16_t port, struct address *ret_local);
+/* A socket that is bound, or listens, already; takes the fd when it returns 0. Else -ENOMEM or what
+ * getsockname(2) says. */
+NODISCARD int acceptor_adopt(struct acceptor **ret_acceptor, int fd, bool listening);
+/* Detach, and take the descriptor out of it. */
+int acceptor_release(struct acceptor **acceptor);
+/* The descriptor, which stays the acceptor's. */
+int acceptor_fd(const struct acceptor *acceptor);
 /* Detaches and closes; connections that were not accepted are reset. NULL is fine, returns NULL. */
 struct acceptor *acceptor_free(struct acceptor *acceptor);
 

@@ -211,6 +211,11 @@ bool stream_bare(const struct stream *stream)
            (!stream->connection->tls || tls_engine_in_kernel(stream->connection->tls));
 }
 
+int stream_fd(const struct stream *stream)
+{
+    return stream->connection->fd;
+}
+
 const struct address *stream_local(const struct stream *stream)
 {
     return &stream->connection->local;

@@ -115,6 +115,8 @@ stream_error(const struct stream *stream); /* stage, cause, sys_errno, library, 
 /* What goes through its socket is what is read and written here: it is plain, or TLS that the
  * kernel speaks, and nothing was read ahead. */
 bool stream_bare(const struct stream *stream);
+/* The descriptor, which stays the stream's: for a second one of the same socket, or shutdown(2). */
+int stream_fd(const struct stream *stream);
 const struct address *stream_local(const struct stream *stream);
 const struct address *stream_remote(const struct stream *stream);
 const struct tls_facts *stream_tls(const struct stream *stream); /* NULL: plain */

@@ -30,6 +30,17 @@ static void mark_dirty(struct client *client)
         list_append(&client->io->dirty, &client->dirty);
 }
 
+static void note_behind(struct client *client, bool behind)
+{
+    if (behind == client->behind)
+        return;
+    client->behind = behind;
+    if (behind)
+        client->io->n_behind++;
+    else
+        client->io->n_behind--;
+}
+
 /* May its lines be looked at now? */
 static bool takes_lines(const struct client *client)
 {
@@ -116,6 +127,7 @@ void client_end(struct client *client, const char *why)
     subscription_end(client);
     sessions_leave(client);
     account_discharge(&client->charge);
+    note_behind(client, false);
     client->watch = watch_free(client->watch);
     close(client->fd);
     list_remove(&client->link);
@@ -267,6 +279,7 @@ static bool send_answers(struct client *client)
         client->n_sent += (size_t)n;
         writer_consume(&client->out, (size_t)n);
     }
+    note_behind(client, client->out.n_data > 0);
     if (client->out.n_data == 0 && client->out.capacity > OUT_KEEP && client->n_requests == 0)
         writer_deinit(&client->out);
     return true;
@@ -283,6 +296,16 @@ static void count_buffers(struct client *client)
      * and can be answered properly */
     if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE && is_hoarding(client, 1))
         refuse_long_line(client);
+}
+
+/* From here on the client cannot send; what it has sent is read to its end and answered, so that no
+ * request that was written is without an answer. */
+static void say_goodbye(struct client *client)
+{
+    if (!client->last_words)
+        (void)shutdown(client->fd, SHUT_RD);
+    client->last_words = true;
+    update_watch(client);
 }
 
 void client_flush(struct client *client)
@@ -303,10 +326,12 @@ void client_flush(struct client *client)
         process_lines(client);
         return;
     }
-    if (is_done(client))
-        client_end(client, client->state == CLIENT_DRAINING ? "shutting down" : "ended");
-    else
+    if (!is_done(client))
         update_watch(client);
+    else if (client->state != CLIENT_DRAINING)
+        client_end(client, client->last_words ? "shutting down" : "ended");
+    else
+        say_goodbye(client);
 }
 
 void client_request_ended(struct client *client)
@@ -465,6 +490,7 @@ void client_depart(struct client *client)
     subscription_end(client);
     client->watch = watch_free(client->watch);
     timers_stop(&client->io->loop->timers, &client->retry);
+    note_behind(client, false);
     list_remove(&client->link);
     list_remove(&client->dirty);
     client->io = NULL;
@@ -496,16 +522,29 @@ void client_read_last(struct client *client)
         on_event(client, WATCH_READABLE);
 }
 
+/* What has not begun to take anything is begun anew after the restart: waiting for it would only
+ * make that longer. */
+static void withdraw_waiting(struct client *client)
+{
+    list_for_each_safe (link, &client->requests) {
+        struct request *request = container_of(link, struct request, link);
+        const struct socket *socket = request->socket;
+        if (!socket || socket_tls(socket) ||
+            (socket->receive != &request->op.receive && socket->accept != &request->op.accept))
+            continue;
+        request_abort(request, WIRE_SHUTTING_DOWN,
+                      "the broker is being restarted; join the session again and ask again");
+    }
+}
+
 void client_drain(struct client *client)
 {
     ASSERT_OWNER(client->io->loop);
     if (client->state == CLIENT_OPEN)
         client->state = CLIENT_DRAINING;
+    if (client->session->durable && client->io->room.keep)
+        withdraw_waiting(client);
     mark_dirty(client);
-    if (is_done(client))
-        client_end(client, "shutting down");
-    else
-        update_watch(client);
 }
 
 void client_cut(struct client *client)

@@ -34,6 +34,8 @@ struct client {
     bool paused;     /* unread answers over the limit: it is not read from */
     bool processing; /* inside the reading of its lines: it must not be freed there */
     bool doomed;     /* to be ended as soon as nothing uses it any more */
+    bool behind;     /* answers wait for the kernel: io->n_behind */
+    bool last_words; /* it cannot send any more, and what it had sent was read */
     bool stalled;    /* lines may lie in the frame that were not looked at */
     int fd;
     uid_t uid;

@@ -386,14 +386,19 @@ void fault_outcome(struct fault *fault, enum socket_outcome outcome, const struc
         fault_set(fault, WIRE_ENOBUFS, "%s: out of memory", what);
         return;
     case SOCKET_E_FAILED: {
-        char lost[256];
+        char lost[512];
         if (!socket->own_error) {
             fault_net(fault, socket_error(socket), what);
             return;
         }
-        /* only closing it is left */
-        snprintf(lost, sizeof(lost),
-                 "%s: TCPStartTLS has lost the connection of socket %u; close it", what, number);
+        /* only closing it is left; a restart has told why, TCPStartTLS by its error */
+        if (socket->own_error->stage == NET_STAGE_IO && socket->own_error->library[0])
+            snprintf(lost, sizeof(lost), "%s: socket %u is lost, close it: %s", what, number,
+                     socket->own_error->library);
+        else
+            snprintf(lost, sizeof(lost),
+                     "%s: TCPStartTLS has lost the connection of socket %u; close it", what,
+                     number);
         fault_net(fault, socket_error(socket), lost);
         fault->retryable = false;
         return;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "rpc/admin.h"
+#include "broker/keep.h"
 #include "rpc/client.h"
 #include "rpc/offers.h"
 #include "rpc/passage.h"
@@ -30,6 +31,11 @@ static void on_iteration(void *context)
     struct io *io = context;
     for (struct list *link; (link = list_pop(&io->dirty));)
         client_flush(container_of(link, struct client, dirty));
+    if (!io->out)
+        return;
+    if (io->n_behind == 0)
+        atomic_store_explicit(io->out, io->room.clock, memory_order_relaxed);
+    io->room.clock++;
 }
 
 /* What the sockets of this thread need to know of the snapshot. */
@@ -75,6 +81,11 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
         .n_scratch = SCRATCH_SIZE,
     };
     io->room.on_lingered = sessions_lingered;
+    io->room.keep = shared->keep;
+    io->room.index = index;
+    io->room.clock = 1;
+    if (shared->keep && shared->keep->ledger)
+        io->out = ledger_clock(shared->keep->ledger, index);
     io->shared = shared;
     io->snapshot = rpc_snapshot_ref(shared->snapshot);
     follow(io);

@@ -29,6 +29,8 @@ struct io {
     bool no_new; /* Broker.Drain: no new sockets and durable sessions */
     struct list clients;
     struct list passages;      /* rpc/passage.h */
+    size_t n_behind;           /* clients with answers that the kernel has not taken, and batches */
+    _Atomic uint64_t *out;     /* the ledger's: up to when all has gone out; NULL: there is none */
     struct list dirty;         /* clients with answers to flush at the end of this iteration */
     struct list subscriptions; /* rpc/subscriptions.h */
     struct map sessions;       /* by id: rpc/sessions.h */

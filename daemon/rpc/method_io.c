@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/socket_keep.h"
 #include "rpc/method.h"
 
 static void fail_outcome(struct request *request, enum socket_outcome outcome)
@@ -256,5 +257,6 @@ void method_tcp_block(struct request *request)
     if (!request_socket(request, request->params.tcp_block.socket))
         return;
     request->socket->non_blocking = request->params.tcp_block.option != 0;
+    socket_keep_change(request->socket);
     request_answer(request, &result);
 }

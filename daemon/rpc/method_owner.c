@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/socket_keep.h"
 #include "rpc/errand.h"
 #include "rpc/method.h"
 #include "rpc/offers.h"
@@ -38,6 +39,7 @@ void method_tcp_transfer(struct request *request)
         return;
     }
     request->socket->owner = label_from(true, &params->to);
+    socket_keep_change(request->socket);
     request_answer(request, &result);
 }
 

@@ -255,8 +255,7 @@ void method_session_join(struct request *request)
     struct token token;
     struct fault fault;
 
-    if (token_parse(&token, TOKEN_SESSION, request->params.session_join.token) ||
-        token.home >= io->shared->n_ios) {
+    if (token_parse(&token, TOKEN_SESSION, request->params.session_join.token)) {
         fail_token(request);
         return;
     }
@@ -274,7 +273,7 @@ void method_session_join(struct request *request)
     request->op.errand = &join->errand;
     request->withdraw = withdraw_join;
     client->joining = request;
-    errand_start(&join->errand, io, io->shared->ios[token.home], knock, move);
+    errand_start(&join->errand, io, sessions_home(io->shared, &token), knock, move);
 }
 
 /* ---- Session.Close

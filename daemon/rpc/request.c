@@ -25,6 +25,14 @@ struct batch {
  * --------------------------------------------------------------------------------------------------
  */
 
+/* Its answers are not on their way while it waits for the last one. One of a single call is sent at
+ * once, and may move with its client. */
+static void note_batch(const struct batch *batch, size_t n)
+{
+    if (batch->n_calls > 1)
+        batch->client->io->n_behind += n;
+}
+
 static void batch_unref(struct batch *batch, bool answer)
 {
     static const struct proto_id none = {.kind = PROTO_ID_NULL};
@@ -43,6 +51,7 @@ static void batch_unref(struct batch *batch, bool answer)
             batch->fd = -1;
         }
     }
+    note_batch(batch, (size_t)-1);
     if (batch->fd >= 0)
         close(batch->fd);
     writer_deinit(&batch->answers);
@@ -486,6 +495,7 @@ void request_line(struct client *client, const char *line, size_t n)
         batch->client = client;
         batch->fd = -1;
         batch->n_calls = message_calls(message);
+        note_batch(batch, 1);
         batch->n_running =
             1; /* this function's own, so that it is not sent before all members were started */
     }

@@ -1,6 +1,7 @@
 #include "rpc/sessions.h"
 
 #include "broker/socket_attach.h"
+#include "broker/socket_keep.h"
 #include "broker/stats.h"
 #include "proto/text.h"
 #include "rpc/route.h"
@@ -64,7 +65,10 @@ void sessions_lingered(struct session *session)
     struct io *io = io_of(session);
 
     ASSERT_OWNER(io->loop);
-    forget(session);
+    if (session->durable) /* it outlives the process, and was only waited for */
+        session->lingering = false;
+    else
+        forget(session);
     io->n_lingering--;
     io_check_drained(io);
 }
@@ -128,7 +132,8 @@ static void on_lease(struct timer *timer)
 {
     struct session *session = container_of(timer, struct session, lease);
 
-    if (!list_empty(&session->members) || session->n_guests > 0) {
+    if (!list_empty(&session->members) || session->n_guests > 0 ||
+        io_of(session)->state != IO_RUNNING) {
         int r = timers_start(&session->room->loop->timers, timer, LEASE_PLACE_MS, on_lease);
         ASSERT(r == 0); /* it has just left its place */
         return;
@@ -146,10 +151,12 @@ void sessions_release(struct session *session)
     ASSERT_OWNER(session->room->loop);
     if (!list_empty(&session->members) || session->n_guests > 0)
         return;
-    if (!session->durable || io_of(session)->state != IO_RUNNING) {
+    if (!session->durable || (io_of(session)->state != IO_RUNNING && !session->room->keep)) {
         end(session);
         return;
     }
+    if (io_of(session)->state != IO_RUNNING)
+        return; /* rpc/keeping.h */
     log_info("session %llu: its last connection has ended, it is kept for %lld ms",
              (unsigned long long)session->id, (long long)session->lease_ms);
     int r = timers_start(&session->room->loop->timers, &session->lease, (uint64_t)session->lease_ms,
@@ -182,15 +189,66 @@ int sessions_open(struct session *session, int64_t lease_ms)
         session->durable = true;
     }
     session->lease_ms = lease_ms;
+    session_keep(session);
     log_info("session %llu is durable: it outlives its connections by %lld ms",
              (unsigned long long)session->id, (long long)lease_ms);
     return 0;
+}
+
+int sessions_return(struct io *io, const struct kept_session *kept, struct session **ret_session)
+{
+    struct session *session;
+
+    ASSERT_OWNER(io->loop);
+    int r = session_new(&session, kept->id, &io->room);
+    if (r)
+        return r;
+    r = shares_get(io, kept->uid, &session->share);
+    if (r == 0)
+        r = map_put(&io->sessions, session->id, session);
+    if (r == 0) {
+        r = timers_start(&io->loop->timers, &session->lease, (uint64_t)kept->lease_ms, on_lease);
+        if (r)
+            (void)map_remove(&io->sessions, session->id);
+    }
+    if (r) {
+        struct account_share *share = session->share;
+        session_end(session);
+        shares_put(io, share);
+        return r;
+    }
+    /* it is there, also when the limits were lowered meanwhile: then it is not counted */
+    if (account_charge(session->share->account, ACCOUNT_TOKENS, io->room.limits,
+                       &session->token_charge))
+        log_debug("session %llu returns above limits.tokens_per_user",
+                  (unsigned long long)session->id);
+    session->uid = kept->uid;
+    session->gid = kept->gid;
+    session->pid = kept->pid;
+    session->lease_ms = kept->lease_ms;
+    session->deadlines = kept->deadlines;
+    session->token = kept->token;
+    session->durable = true;
+    stats_count(sessions_durable);
+    sessions_follow(session);
+    session_keep(session);
+    *ret_session = session;
+    return 0;
+}
+
+void sessions_left(struct session *session)
+{
+    ASSERT_OWNER(session->room->loop);
+    ASSERT(session->sockets.n_used == 0 && list_empty(&session->members));
+    (void)stats_sub(sessions_durable, 1);
+    forget(session);
 }
 
 void sessions_close(struct session *session)
 {
     if (!session->durable)
         return;
+    session_unkeep(session);
     timers_stop(&session->room->loop->timers, &session->lease);
     session->durable = false;
     account_discharge(&session->token_charge);
@@ -208,13 +266,28 @@ struct session *sessions_find(const struct io *io, const struct token *token, ui
     return session;
 }
 
+/* Those that outlive the process wait for their attached sockets, which do not. */
+static void wait_for_attached(struct io *io)
+{
+    struct session *session;
+
+    for (size_t i = 0; (session = map_next(&io->sessions, &i, NULL));)
+        if (session->durable && session_has_attached(session)) {
+            session->lingering = true;
+            io->n_lingering++;
+        }
+}
+
 void sessions_drain(struct io *io)
 {
     ASSERT_OWNER(io->loop);
+    if (io->room.keep)
+        wait_for_attached(io);
     for (;;) {
         struct session *session, *idle = NULL;
         for (size_t i = 0; !idle && (session = map_next(&io->sessions, &i, NULL));)
-            if (list_empty(&session->members) && session->n_guests == 0 && !session->lingering)
+            if (list_empty(&session->members) && session->n_guests == 0 && !session->lingering &&
+                !(session->durable && io->room.keep))
                 idle = session;
         if (!idle)
             return;
@@ -231,8 +304,12 @@ void sessions_cut(struct io *io)
             if (session->lingering)
                 lingering = session;
         ASSERT(lingering);
-        lingering->ending = RECORD_END_STOPPED;
-        forget(lingering);
+        if (lingering->durable) {
+            lingering->lingering = false; /* its sockets are kept */
+        } else {
+            lingering->ending = RECORD_END_STOPPED;
+            forget(lingering);
+        }
         io->n_lingering--;
     }
 }

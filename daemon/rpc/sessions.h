@@ -9,6 +9,7 @@
  * Errors:    SESSIONS_E_FULL, SESSIONS_E_USER_FULL; -errno.
  * Limits:    limits.durable_sessions, over all io threads; tokens of its user.
  */
+#include "broker/kept.h"
 #include "rpc/client.h"
 
 enum { SESSIONS_E_FULL = 1, SESSIONS_E_USER_FULL };
@@ -26,6 +27,17 @@ void sessions_release(struct session *session);
 /* Make it durable, or give it another lease; session->token is set. Returns 0, SESSIONS_E_* or
  * -errno. */
 NODISCARD int sessions_open(struct session *session, int64_t lease_ms);
+/* Where the session with that token is: made by another process, there may be fewer io threads
+ * now. */
+static inline struct io *sessions_home(const struct rpc_shared *shared, const struct token *token)
+{
+    return shared->ios[token->home % shared->n_ios];
+}
+/* It was durable in the process before this one; its lease begins anew. */
+NODISCARD int sessions_return(struct io *io, const struct kept_session *kept,
+                              struct session **ret_session);
+/* It goes on in the next process: forget it, now that it has no sockets any more. */
+void sessions_left(struct session *session);
 /* Not durable any more: its token is void. */
 void sessions_close(struct session *session);
 /* The durable session with that token, for that user; NULL: there is none. */

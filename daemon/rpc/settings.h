@@ -91,6 +91,7 @@ struct rpc_reloads {
 };
 
 struct io;
+struct keep;
 struct pool_keeper;
 
 struct rpc_shared {
@@ -107,6 +108,7 @@ struct rpc_shared {
     _Atomic uint64_t next_session; /* from 1 */
     struct events *events;         /* broker/events.h: a port for each io thread */
     struct loop *control;
+    struct keep *keep; /* what outlives the process; NULL: nothing does */
     struct pool_keeper *keeper;
     /* deliver an rpc_reload's mail, ... on the control thread */
     void (*reload)(struct mail *mail);

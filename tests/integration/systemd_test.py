@@ -44,14 +44,19 @@ def in_container(body):
     def test(self):
         if os.environ.get(INSIDE):
             return body(self)
+        file = os.path.basename(sys.modules[body.__module__].__file__)
+        settings = [f"{name}={os.environ[name]}" for name in ("TCPBROKER_RESTARTS", "TCPBROKER_DEATHS") if name in os.environ]
         lab = [TREE / "tests/support/systemd-lab", "--timeout", "120", "--layer", self.installed,
-               "--bind", f"{TREE}/tests:/run/tcpbroker-tests", "env", f"{INSIDE}=1",
-               "python3", "-B", "/run/tcpbroker-tests/integration/systemd_test.py", self.id().removeprefix("__main__.")]
+               "--bind", f"{TREE}/tests:/run/tcpbroker-tests", "env", f"{INSIDE}=1", *settings,
+               "python3", "-B", f"/run/tcpbroker-tests/integration/{file}", self.id().removeprefix("__main__.")]
         run = subprocess.run(list(map(str, lab)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if run.returncode == CANNOT_RUN:
             self.skipTest(run.stderr.strip())
         self.assertEqual(run.returncode, 0, f"in the container:\n{run.stdout}{run.stderr}")
         self.assertIn("\nOK", run.stdout, "the test did not run in the container")
+        for line in run.stdout.splitlines():
+            if line.startswith("figures: "):
+                print(line.removeprefix("figures: "), file=sys.stderr)
 
     return test
 
