@@ -3,15 +3,21 @@
  * $FAIL_MALLOC_AT, counted from 1 over all that the program itself and cJSON ask for, and the
  * library whose name has $FAIL_MALLOC_LIBRARY in it. Those of others never fail: libuv ends the
  * process when it gets no memory, which says nothing of us.
+ *
+ * With $FAULT_PAGE the test says in the page (fault_page.h) which one fails, and whose.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "fault_page.h"
 
 enum { RANGES_MAX = 8 };
 
@@ -25,6 +31,7 @@ static long fail_at;
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *old, size_t n);
+void *__libc_memalign(size_t alignment, size_t n);
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *data)
 {
@@ -54,7 +61,14 @@ __attribute__((constructor)) static void begin(void)
 static bool fails(const void *caller)
 {
     uintptr_t address = (uintptr_t)caller;
+    int error;
 
+    if (fault_page()) {
+        if (!fault_due(FAULT_allocate, caller, &error))
+            return false;
+        errno = ENOMEM;
+        return true;
+    }
     if (fail_at <= 0)
         return false;
     for (size_t i = 0; i < n_ranges; i++)
@@ -81,6 +95,11 @@ __attribute__((visibility("default"))) void *realloc(void *old, size_t n)
     return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
 }
 
+__attribute__((visibility("default"))) void *aligned_alloc(size_t alignment, size_t n)
+{
+    return fails(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, n);
+}
+
 /* inside strdup() and strndup() the caller would be the C library */
 __attribute__((visibility("default"))) char *strdup(const char *text)
 {
@@ -97,4 +116,18 @@ __attribute__((visibility("default"))) char *strndup(const char *text, size_t n_
         return NULL;
     copy[n] = 0;
     return memcpy(copy, text, n);
+}
+
+__attribute__((visibility("default"))) int __asprintf_chk(char **ret_text, int flag,
+                                                          const char *format, ...)
+{
+    va_list arguments;
+
+    (void)flag;
+    if (fails(__builtin_return_address(0)))
+        return -1;
+    va_start(arguments, format);
+    int n = vasprintf(ret_text, format, arguments);
+    va_end(arguments);
+    return n;
 }

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Every allocation and every system call of a scenario fails once, with each plausible error: the client is told, or notices
+nothing; another client is served right after it; no descriptor, no socket is left; the daemon lives.
+
+A sample is taken, by TCPBROKER_SEED; TCPBROKER_FULL=1 runs all (about an hour). TCPBROKER_FAULT repeats a single one, as it is
+named when it fails: 'tls allocate ENOMEM 17 own'."""
+import os
+import re
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import faults
+from fault_scenarios import SCENARIOS
+from harness import ROOT, main
+
+N_ALLOCATIONS, N_CALLS = 700, 700
+
+
+def methods():
+    with open(os.path.join(ROOT, "proto", "methods.def"), encoding="utf-8") as file:
+        return re.findall(r'^METHOD_BEGIN\(\w+, \w+, "([\w.]+)"', file.read(), re.M)
+
+
+@unittest.skipIf(faults.unusable(), faults.unusable())
+class Faults(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.rig = faults.Rig()
+        cls.rig.__enter__()
+        cls.rig.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.rig.__exit__()
+
+    def inject(self, kinds, callers, n):
+        if self.rig.daemon is None:
+            self.rig.start()
+        counted = faults.count_calls(self.rig, SCENARIOS, kinds, callers)
+        cases, seed = faults.sample(faults.all_cases(counted), n)
+        tally = faults.Tally()
+        for case in cases:
+            with self.subTest(str(case)):
+                problem = faults.run_case(self.rig, SCENARIOS, case, tally)
+                if problem:
+                    print(problem, flush=True)
+                self.assertIsNone(problem)
+        print(f"  seed {seed}: {tally.figures()}", flush=True)
+        for case, took in tally.slow:
+            print(f"  slow: {case}: {took:.1f} s")
+        if os.environ.get("TCPBROKER_FULL"):
+            print(tally.table())
+            for (kind, error), symbols in sorted(tally.symbols.items()):
+                print(f"  {kind} {error}: {dict(symbols)}")
+        if not os.environ.get("TCPBROKER_FAULT"):
+            self.assertGreater(sum(tally.injected.values()), len(cases) * 3 // 4)
+            self.assertGreater(sum(tally.told.values()), len(cases) // 20)
+        return counted
+
+    def test_1_every_method_has_a_scenario(self):
+        faults.count_calls(self.rig, SCENARIOS, (), ())
+        missing = sorted(set(methods()) - faults.Victim.called)
+        self.assertEqual(missing, [], "no scenario of tests/support/fault_scenarios.py calls these methods; add one "
+                                      "that does, and its allocations and system calls will fail one by one")
+
+    def test_2_allocations(self):
+        self.inject(("allocate",), ("own",), N_ALLOCATIONS)
+
+    def test_3_system_calls(self):
+        kinds = [kind for kind in faults.ERRORS if kind != "allocate"]
+        counted = self.inject(kinds, ("own", "ssl", "other"), N_CALLS)
+        self.assertGreaterEqual({kind for _, kind, _ in counted}, {"socket", "connect", "accept4", "send", "recv", "close"})
+
+
+if __name__ == "__main__":
+    main()

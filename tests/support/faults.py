@@ -1,0 +1,495 @@
+"""Faults: a daemon whose allocations and system calls fail when the test says so, one after the other, without a restart.
+
+Page      what the test and the preloaded libraries share (fault_page.h): arm() a fault, disarm(), hits, calls of each kind.
+Victim    a client whose requests the faults strike. It notes which methods it has called.
+Rig       a daemon with doors, a pool and an identity, peers that echo, and a good client that must be served right after
+          each fault. check(): it is, and the daemon holds no more descriptors and sockets than before.
+Case      one fault in one scenario; run_case() runs it and says what is wrong.
+
+Scenarios are in fault_scenarios.py; to repeat a case that failed: TCPBROKER_FAULT='tls allocate ENOMEM 17 own'.
+"""
+import array
+import collections
+import ctypes
+import errno
+import glob
+import json
+import mmap
+import os
+import random
+import re
+import socket
+import subprocess
+import tempfile
+import time
+
+import harness
+import servers
+from ca import certificates
+from harness import Daemon, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIMIT = 10.0  # seconds; no answer takes longer, whatever fails
+CALLERS = ("own", "uv", "ssl", "other")
+
+with open(os.path.join(HERE, "fault_kinds.def"), encoding="ascii") as kinds_file:
+    KINDS = re.findall(r"^KIND\((\w+)\)", kinds_file.read(), re.M)
+
+SHORT = "SHORT"  # one byte only
+NO_DESCRIPTOR, NO_MEMORY = ("EMFILE", "ENFILE"), ("ENOMEM", "ENOBUFS")
+READ = ("EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "ENOMEM", SHORT)
+WRITE = ("EAGAIN", "EINTR", "EPIPE", "ECONNRESET", "ETIMEDOUT", *NO_MEMORY, SHORT)
+OPEN = ("ENOENT", "EACCES", *NO_DESCRIPTOR, "ENOMEM", "EINTR", "EIO")
+FILE = ("EIO", "ENOMEM", "EACCES", "ENOENT")
+CHANGE = ("EPERM", "EACCES", "EROFS", "EIO", "ENOSPC", "ENOENT")
+# What each kind may fail with. A kind that is not here does not fail: epoll_ctl is libuv's, which ends the process then.
+ERRORS = {
+    "allocate": ("ENOMEM",),
+    "socket": (*NO_DESCRIPTOR, *NO_MEMORY, "EACCES", "EAFNOSUPPORT"),
+    "connect": ("ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAGAIN", "EACCES", "EINTR",
+                "ECONNRESET", "ENOBUFS"),
+    "bind": ("EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOMEM", "EIO"),
+    "listen": ("EADDRINUSE", "ENOBUFS"),
+    "accept4": ("EAGAIN", "EINTR", "ECONNABORTED", "EPROTO", *NO_DESCRIPTOR, *NO_MEMORY, "EPERM"),
+    "read": ("EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", "EIO", SHORT),
+    "readv": READ,
+    "recv": READ,
+    "recvmsg": READ,
+    "write": ("EINTR",),  # an eventfd's, which cannot fail; log_write has the rest
+    "log_write": ("EAGAIN", "EINTR", "EPIPE", "ENOSPC", "EIO", SHORT),
+    "writev": WRITE,
+    "send": WRITE,
+    "sendto": WRITE[:-1],
+    "sendmsg": (*WRITE, "ETOOMANYREFS"),
+    "setsockopt": (*NO_MEMORY, "EINVAL", "ENOPROTOOPT", "EPERM"),
+    "getsockopt": ("ENOBUFS", "EINVAL", "ENOPROTOOPT"),
+    "getsockname": ("ENOBUFS", "EINVAL"),
+    "getpeername": ("ENOBUFS", "ENOTCONN"),
+    "shutdown": ("ENOTCONN", "ENOBUFS"),
+    "socketpair": (*NO_DESCRIPTOR, *NO_MEMORY),
+    "epoll_create1": (*NO_DESCRIPTOR, "ENOMEM"),
+    "epoll_probe": ("ENOMEM", "ENOSPC"),
+    "epoll_pwait": ("EINTR",),
+    "eventfd": (*NO_DESCRIPTOR, "ENOMEM", "ENODEV"),
+    "poll": ("EINTR", "ENOMEM"),
+    "pipe2": NO_DESCRIPTOR,
+    "fcntl": ("EINVAL", "EMFILE", "ENOMEM", "EPERM"),
+    "ioctl": ("EINVAL", "ENOTTY", "EIO"),
+    "open": OPEN,
+    "openat": OPEN,
+    "fopen": OPEN,
+    "fdopen": ("ENOMEM",),
+    "opendir": OPEN,
+    "readdir": ("EIO",),
+    "fstat": FILE,
+    "stat": FILE,
+    "lstat": FILE,
+    "close": ("EIO", "EINTR", "ENOSPC"),
+    "unlink": CHANGE,
+    "mkdir": CHANGE,
+    "chmod": CHANGE,
+    "fchmod": CHANGE,
+    "lchown": CHANGE,
+    "ftruncate": ("ENOSPC", "EIO"),
+    "memfd_create": (*NO_DESCRIPTOR, "ENOMEM", "ENOSYS"),
+    "mmap": ("ENOMEM",),
+    "getrandom": ("EINTR", "ENOSYS", "EAGAIN"),
+    "getifaddrs": (*NO_DESCRIPTOR, "ENOBUFS"),
+    "gethostname": ("ENAMETOOLONG",),
+    "pthread_create": ("EAGAIN",),
+    "setpriority": ("EPERM", "EACCES"),
+    "setrlimit": ("EPERM",),
+    "getrlimit": ("EINVAL",),
+    "sched_getaffinity": ("EINVAL",),
+    "getpwnam_r": ("EIO", *NO_DESCRIPTOR, "ENOMEM", "EINTR"),
+    "getgrnam_r": ("EIO", *NO_DESCRIPTOR, "ENOMEM", "EINTR"),
+}
+
+
+def library(name):
+    """The path of a library that is preloaded, or None."""
+    build = os.path.join(os.path.dirname(harness.daemon_path()), "..")
+    found = glob.glob(os.path.join(build, "tests", "support", f"*{name}.so"))
+    return os.path.abspath(found[0]) if found else None
+
+
+def unusable():
+    """Why there can be no faults, or None."""
+    if library("fail_call") is None or library("fail_malloc") is None:
+        return "the build has no tests/support/fail_call (build all targets)"
+    if harness.SLOW > 1:
+        return "a sanitizer has its own malloc; run it with the release build"
+    return None
+
+
+class Page:
+    """struct fault_page."""
+
+    FIELDS = ("armed", "kind", "callers", "error", "at", "repeat", "count", "hits", "where", "clock_s")
+    N_HEAD, N_KINDS_MAX = 16, 96
+
+    def __init__(self):
+        size = 8 * (self.N_HEAD + self.N_KINDS_MAX * len(CALLERS))
+        file = tempfile.NamedTemporaryFile(prefix="tcpbroker-faults-", delete=False)
+        self.path = file.name
+        file.truncate(size)
+        self.map = mmap.mmap(file.fileno(), size)
+        file.close()
+        self.words = (ctypes.c_int64 * (size // 8)).from_buffer(self.map)
+
+    def get(self, field):
+        return self.words[self.FIELDS.index(field)]
+
+    def put(self, field, value):
+        self.words[self.FIELDS.index(field)] = value
+
+    def arm(self, kind, error, at=1, callers=("own",), repeat=1):
+        self.disarm()
+        for field, value in (("kind", KINDS.index(kind)), ("error", 0 if error == SHORT else getattr(errno, error)),
+                             ("at", at), ("callers", sum(1 << CALLERS.index(one) for one in callers)), ("repeat", repeat),
+                             ("count", 0), ("hits", 0), ("where", 0), ("armed", 1)):
+            self.put(field, value)
+
+    def disarm(self):
+        self.put("armed", 0)
+
+    @property
+    def hits(self):
+        return self.get("hits")
+
+    def calls(self):
+        """{(kind, caller): how often} since the daemon began."""
+        return {(kind, caller): self.words[self.N_HEAD + k * len(CALLERS) + c]
+                for k, kind in enumerate(KINDS) for c, caller in enumerate(CALLERS)}
+
+    def environment(self):
+        return {"LD_PRELOAD": f"{library('fail_call')}:{library('fail_malloc')}", "FAULT_PAGE": self.path}
+
+    def close(self):
+        os.unlink(self.path)
+
+
+class Ended(Exception):
+    """The request was answered with an error, or the connection was closed: the scenario ends here."""
+
+
+class Wrong(AssertionError):
+    """An answer that must not be."""
+
+
+class Victim:
+    """One connection to the daemon, or one after the other. Requests are answered in order here, as each is waited for."""
+
+    called = set()  # methods, by all
+
+    def __init__(self, path):
+        self.path = path
+        self.sock = None
+        self.buffer = bytearray()
+        self.fds = []
+        self.next_id = 1
+        self.ended = None
+
+    def open(self):
+        self.close()
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(LIMIT)
+        self.sock.connect(self.path)
+        self.buffer.clear()
+
+    def post(self, method, params):
+        """Send a request; its id."""
+        if self.sock is None:
+            self.open()
+        Victim.called.add(method)
+        id, self.next_id = self.next_id, self.next_id + 1
+        try:
+            self.sock.sendall(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the answer may be there nevertheless
+        return id
+
+    def line(self):
+        while (at := self.buffer.find(b"\n")) < 0:
+            try:
+                data, control, _, _ = self.sock.recvmsg(1 << 18, socket.CMSG_SPACE(64))
+            except ConnectionResetError:
+                data, control = b"", []
+            except TimeoutError:
+                raise Wrong(f"no answer within {LIMIT} s") from None
+            for level, kind, payload in control:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    fds = array.array("i")
+                    fds.frombytes(payload[:len(payload) - len(payload) % fds.itemsize])
+                    self.fds += fds
+            if not data:
+                if self.buffer:
+                    raise Wrong(f"the last line has no end: {bytes(self.buffer)!r}")
+                self.close()
+                raise Ended("the connection was closed")
+            self.buffer += data
+        line = bytes(self.buffer[:at])
+        del self.buffer[:at + 1]
+        return json.loads(line)
+
+    def wait(self, id):
+        answer = self.line()
+        if isinstance(answer, list):
+            (answer,) = answer
+        if answer.get("id") != id and not (answer.get("id") is None and "error" in answer):
+            raise Wrong(f"not the answer to {id}: {answer}")
+        if ("result" in answer) == ("error" in answer):
+            raise Wrong(f"neither answer nor error: {answer}")
+        if "error" in answer:
+            data = answer["error"].get("data")
+            if not isinstance(data, dict) or not {"symbol", "stage", "retryable"} <= set(data) or answer["error"]["code"] >= 0:
+                raise Wrong(f"an incomplete error: {answer}")
+            self.ended = data["symbol"]
+            raise Ended(json.dumps(answer["error"]))
+        return answer["result"]
+
+    def ask(self, method, params=None):
+        return self.wait(self.post(method, {} if params is None else params))
+
+    def refused(self, method, params=None):
+        """A request that is refused in any case."""
+        try:
+            result = self.ask(method, params)
+        except Ended:
+            return
+        raise Wrong(f"{method} was not refused: {result}")
+
+    def fd(self):
+        """The descriptor that came with the last answer, as a socket."""
+        if not self.fds:
+            raise Wrong("an answer has told of a descriptor, and none came")
+        taken = socket.socket(fileno=self.fds.pop(0))
+        taken.settimeout(LIMIT)
+        return taken
+
+    def close(self):
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+        if self.sock:
+            self.sock.close()
+        self.sock = None
+
+
+class Rig:
+    """options: more for the daemon's command line."""
+
+    POOL_IDLE = 2  # descriptors that may come and go with the pool
+
+    def __init__(self, *options):
+        self.page = Page()
+        self.folder = tempfile.mkdtemp(prefix="tcpbroker-faults-")
+        self.plain = servers.Server()
+        self.secure = servers.Server(tls=servers.tls_context())
+        self.pooled = servers.Server()
+        self.extra = options
+        self.daemon = self.good = None
+
+    def options(self):
+        chain, key = certificates().pem("mutual")
+        pairs = {
+            "threads.io": 1, "threads.dial": 1, "threads.resolver": 1, "threads.resolver_max": 2, "stop.drain_timeout": "2s",
+            "log.level": "debug", "tls.system_store": "no", "tls.cacerts": certificates().cacerts,
+            'identity "server".certificate': chain, 'identity "server".key': key, 'identity "server".users': os.getuid(),
+            'pool "p".connect': f"localhost:{self.pooled.port}", 'pool "p".secure': "no", 'pool "p".max_idle': self.POOL_IDLE,
+            'tunnel "t".listen': self.path("t"), 'tunnel "t".connect': f"127.0.0.1:{self.plain.port}", 'tunnel "t".secure': "no",
+            'tunnel "n".listen': self.path("n"), 'tunnel "n".connect': f"localhost:{self.secure.port}",
+            "socks.socket": self.path("s"), "connect.backoff_after": 0, "io.close_timeout": "1s",
+        }
+        return [word for name, value in pairs.items() for word in ("--set", f"{name}={value}")]
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def __enter__(self):
+        for server in (self.plain, self.secure, self.pooled):
+            server.__enter__()
+        return self
+
+    def start(self):
+        """The daemon, and the good client."""
+        self.page.disarm()
+        self.daemon = Daemon(*self.options(), *self.extra, env=self.page.environment())
+        self.daemon.__enter__()
+        self.good = harness.Client(self.daemon, timeout=LIMIT)
+        self.streams = [self.good.connect(self.plain.port),
+                        self.good.connect(self.secure.port, host="localhost", secure=True)]
+        self.turn = 0
+        self.serves()
+        self.settle()
+
+    def settle(self):
+        """What is there when nothing happens."""
+        count = None
+        while count != (count := len(self.daemon.fds())):
+            time.sleep(0.1)
+        self.base = count + self.POOL_IDLE
+
+    def stop(self):
+        """(exit status, last lines of the log)"""
+        self.page.disarm()
+        self.good.close()
+        if self.daemon.alive():
+            self.daemon.terminate()
+        try:
+            status = self.daemon.wait_exit(20)
+        except subprocess.TimeoutExpired:
+            status = "it did not end"
+            self.daemon.kill()
+        log = self.daemon.log()
+        try:
+            self.daemon.__exit__(RuntimeError, None, None)  # the caller judges
+        finally:
+            self.daemon = None
+        return status, log
+
+    def __exit__(self, *unused):
+        if self.daemon:
+            self.stop()
+        for server in (self.plain, self.secure, self.pooled):
+            server.__exit__()
+        for name in os.listdir(self.folder):
+            os.unlink(self.path(name))
+        os.rmdir(self.folder)
+        self.page.close()
+        return False
+
+    def serves(self):
+        """The good client gets every byte of its own back."""
+        self.turn += 1
+        for number in self.streams:
+            text = f"{self.turn} of {number}: " + "good" * (self.turn % 50) + "\n"
+            asked = [self.good.send("TCPSend", [number, text]),
+                     self.good.send("TCPReceive", socket=number, exact=len(text), timeout_ms=int(LIMIT * 1000))]
+            answers = [self.good.answer(id) for id in asked]
+            if answers[0].get("result") != {"sent": len(text)} or answers[1].get("result", {}).get("data") != text:
+                raise Wrong(f"the good client is not served: {answers}")
+
+    def check(self):
+        if not self.daemon.alive():
+            raise Wrong(f"the daemon has ended with {self.daemon.process.returncode}")
+        self.serves()
+        wait_until(lambda: len(self.daemon.fds()) <= self.base, 5, "as few descriptors as before", step=0.002)
+        wait_until(lambda: self.good.call("Broker.Stats")["sockets"] == len(self.streams), 5, "as few sockets as before",
+                   step=0.002)
+        if self.good.strays:
+            raise Wrong(f"answers nobody asked for: {self.good.strays}")
+
+
+class Case(collections.namedtuple("Case", "scenario kind error at caller")):
+    __slots__ = ()
+
+    def __str__(self):
+        return f"{self.scenario} {self.kind} {self.error} {self.at} {self.caller}"
+
+    @staticmethod
+    def parse(text):
+        scenario, kind, error, at, caller = text.split()
+        return Case(scenario, kind, error, int(at), caller)
+
+
+def count_calls(rig, scenarios, kinds, callers):
+    """How many calls of each kind a scenario makes: {(scenario, kind, caller): n}, from two runs without a fault, which also
+    warm up what is made once only."""
+    counted = {}
+    for name, scenario in scenarios.items():
+        for _ in range(2):
+            before = rig.page.calls()
+            victim = Victim(rig.daemon.socket_path)
+            try:
+                scenario.run(rig, victim)
+            except Ended as error:
+                raise Wrong(f"{name} fails without a fault: {error}") from None
+            finally:
+                victim.close()
+            rig.check()
+            after = rig.page.calls()
+            for key, n in after.items():
+                if key[0] in kinds and key[1] in callers and n > before[key]:
+                    counted[name, *key] = max(n - before[key], counted.get((name, *key), 0))
+    return counted
+
+
+def all_cases(counted):
+    return [Case(scenario, kind, error, at, caller) for (scenario, kind, caller), n in sorted(counted.items())
+            for error in ERRORS.get(kind, ()) for at in range(1, n + 1)]
+
+
+def sample(cases, n):
+    """n of them, and of each scenario, kind and error one at least when there is room; by $TCPBROKER_SEED."""
+    if os.environ.get("TCPBROKER_FAULT"):
+        return [Case.parse(os.environ["TCPBROKER_FAULT"])], 0
+    seed = int(os.environ.get("TCPBROKER_SEED", random.SystemRandom().randrange(1 << 32)))
+    if os.environ.get("TCPBROKER_FULL"):
+        return cases, seed
+    chosen = random.Random(seed)
+    shuffled = chosen.sample(cases, len(cases))
+    first = {}
+    for case in shuffled:
+        first.setdefault((case.scenario, case.kind), case)
+    rest = [case for case in shuffled if first[case.scenario, case.kind] is not case]
+    return (list(first.values()) + rest)[:n], seed
+
+
+class Tally:
+    def __init__(self):
+        self.injected = collections.Counter()
+        self.told = collections.Counter()
+        self.symbols = collections.defaultdict(collections.Counter)
+        self.slow = []
+        self.bad = []
+
+    def figures(self):
+        return (f"{sum(self.injected.values())} faults of {len(self.injected)} kinds, "
+                f"{sum(self.told.values())} told by an error, {len(self.bad)} bad")
+
+    def table(self):
+        lines = ["  kind               injected   told"]
+        lines += [f"  {kind:18} {n:8} {self.told[kind]:6}" for kind, n in sorted(self.injected.items())]
+        return "\n".join(lines)
+
+
+def run_case(rig, scenarios, case, tally):
+    """Run it; the daemon is started anew when it has not survived. Returns what is wrong, or None."""
+    if rig.daemon is None:
+        rig.start()
+    victim = Victim(rig.daemon.socket_path)
+    began = time.monotonic()
+    problem = ended = None
+    rig.page.arm(case.kind, case.error, case.at, (case.caller,))
+    try:
+        try:
+            scenarios[case.scenario].run(rig, victim)
+        except Ended as error:
+            ended = str(error)
+        except (Wrong, OSError, ValueError, KeyError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        hits, where = rig.page.hits, rig.page.get("where")
+        rig.page.disarm()
+        victim.close()
+        took = time.monotonic() - began
+        if took > 2:
+            tally.slow.append((case, took))
+        try:
+            rig.check()
+        except Exception as error:  # whatever the good client meets
+            problem = f"{problem + '; ' if problem else ''}{type(error).__name__}: {error}"
+    finally:
+        rig.page.disarm()
+    tally.injected[case.kind] += hits
+    tally.told[case.kind] += ended is not None and hits > 0
+    if ended and hits:
+        tally.symbols[case.kind, case.error][victim.ended or "closed"] += 1
+    if ended and not hits:
+        problem = f"{problem + '; ' if problem else ''}an error without a fault: {ended}"
+    if problem is None:
+        return None
+    tally.bad.append(case)
+    status, log = rig.stop()
+    return f"{case}: {problem} (the call at {where:#x}, the daemon ended with {status})\n" + \
+        "\n".join("    " + line[:300] for line in log.splitlines()[-8:])
