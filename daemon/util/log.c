@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "util/log_out.h"
 
 static atomic_int current_level = LOG_INFO_;
 static atomic_bool journal_format;
@@ -75,6 +76,11 @@ void log_write(enum log_level level, const char *format, ...)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     line[n_line++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line, n_line);
-    (void)ignored;
+    if (!log_out(line, n_line))
+        return;
+    unsigned n_lost = log_out_take_lost();
+    if (n_lost)
+        log_warning("%u lines of the log before this one were lost: standard error did not take "
+                    "them",
+                    n_lost);
 }

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * log: one line per event to standard error, whole lines only (one write each).
+ * log: one line per event to standard error, whole lines only (one write each). Nobody waits for it
+ * (log_out.h): how many lines it did not take is told by a later one.
  *
  * Plain format: "2026-01-31T12:00:00.123Z level text"; journal format: "<n>text" (sd-daemon(3)
  * prefixes). Never pass payload, keys or tokens.
