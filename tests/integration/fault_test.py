@@ -15,7 +15,7 @@ import faults
 from fault_scenarios import SCENARIOS
 from harness import ROOT, main
 
-N_ALLOCATIONS, N_CALLS = 700, 700
+N_ALLOCATIONS, N_CALLS, N_LIVES = 300, 450, 60
 
 
 def methods():
@@ -55,7 +55,7 @@ class Faults(unittest.TestCase):
             for (kind, error), symbols in sorted(tally.symbols.items()):
                 print(f"  {kind} {error}: {dict(symbols)}")
         if not os.environ.get("TCPBROKER_FAULT"):
-            self.assertGreater(sum(tally.injected.values()), len(cases) * 3 // 4)
+            self.assertGreater(sum(tally.injected.values()), len(cases) // 2)
             self.assertGreater(sum(tally.told.values()), len(cases) // 20)
         return counted
 
@@ -72,6 +72,47 @@ class Faults(unittest.TestCase):
         kinds = [kind for kind in faults.ERRORS if kind != "allocate"]
         counted = self.inject(kinds, ("own", "ssl", "other"), N_CALLS)
         self.assertGreaterEqual({kind for _, kind, _ in counted}, {"socket", "connect", "accept4", "send", "recv", "close"})
+
+    def test_4_what_nobody_notices(self):
+        """The system has no room or no time just now: that is no reason to end anything."""
+        if self.rig.daemon is None:
+            self.rig.start()
+        counted = faults.count_calls(self.rig, {name: SCENARIOS[name] for name in ("greet", "plain")},
+                                     ("send", "recv", "accept4", "log_write"), ("own",))
+        unnoticed = {"send": ("EINTR", "EAGAIN", faults.SHORT), "recv": ("EINTR", "EAGAIN", faults.SHORT),
+                     "accept4": ("EINTR", "EAGAIN", "ECONNABORTED", "EMFILE", "ENOBUFS"),
+                     "log_write": faults.ERRORS["log_write"]}
+        cases = [faults.Case(name, kind, error, at, caller) for (name, kind, caller), n in counted.items()
+                 for error in (*unnoticed[kind], *(("ENOBUFS", "ENOMEM") if (name, kind) == ("greet", "send") else ()))
+                 for at in range(1, n + 1)]
+        tally = faults.Tally()
+        for case in cases:
+            with self.subTest(str(case)):
+                self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally))
+        self.assertEqual({kind: n for kind, n in tally.told.items() if n}, {}, dict(tally.symbols))
+        print(f"  {tally.figures()}")
+
+    def test_5_start_and_end(self):
+        if self.rig.daemon:
+            self.rig.stop()  # it has the doors' sockets
+        life = faults.Life(self.rig)
+        counted = {}
+        for scenario in ("start", "end"):
+            started, status, log, calls = life.run(None, scenario == "end")
+            self.assertEqual((started, status), (True, 0), log)
+            counted |= {(scenario, *key): n for key, n in calls.items() if key[1] in ("own", "ssl", "other") and key[0] != "mmap"}
+        counted = {key: n for key, n in counted.items() if key[1:] != ("allocate", "ssl") and key[1:] != ("allocate", "other")}
+        cases, seed = faults.sample(faults.all_cases(counted), N_LIVES)
+        tally = faults.Tally()
+        for case in cases:
+            with self.subTest(str(case)):
+                problem = faults.run_life(life, case, tally)
+                if problem:
+                    print(problem, flush=True)
+                self.assertIsNone(problem)
+        print(f"  seed {seed}: {tally.figures()}")
+        if os.environ.get("TCPBROKER_FULL"):
+            print(tally.table())
 
 
 if __name__ == "__main__":

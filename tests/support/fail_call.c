@@ -3,7 +3,7 @@
  * into the page (fault_page.h).
  *
  * What the C library does within itself (getaddrinfo(3), a stream's buffer) is not seen here. A close(2) that fails has
- * closed, as Linux does it; a connect(2) that is interrupted has begun.
+ * closed, as Linux does it; a connect(2) that is interrupted has begun; a connection that is said to be dead is.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -33,7 +33,14 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Fails with what the page says; in functions that have a variable `fault`. */
+/* What the kernel says of a connection must hold afterwards, too. */
+static void make_true(int fd, int error)
+{
+    if (error == ECONNRESET || error == ETIMEDOUT || error == EPIPE)
+        (void)syscall(SYS_shutdown, fd, error == EPIPE ? SHUT_WR : SHUT_RDWR);
+}
+
+/* Fails with what the page says. */
 #define MAY_FAIL(kind, result)                                                                     \
     do {                                                                                           \
         int fault;                                                                                 \
@@ -49,6 +56,7 @@
         int fault;                                                                                 \
         if (fault_due(FAULT_##kind, __builtin_return_address(0), &fault)) {                        \
             if (fault != FAULT_SHORT) {                                                            \
+                make_true(fd, fault);                                                              \
                 errno = fault;                                                                     \
                 return -1;                                                                         \
             }                                                                                      \
@@ -302,7 +310,7 @@ EXPORT ssize_t send(int fd, const void *data, size_t n, int flags)
 EXPORT ssize_t sendto(int fd, const void *data, size_t n, int flags, const struct sockaddr *to,
                       socklen_t n_to)
 {
-    MAY_FAIL(sendto, -1);
+    MAY_FAIL(sendto, -1); /* a datagram, so there is no connection that dies */
     return syscall(SYS_sendto, fd, data, n, flags, to, n_to);
 }
 

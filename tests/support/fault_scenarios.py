@@ -219,7 +219,7 @@ def serve_tls(rig, victim):
     one, two = Flow(victim, answers[id]["result"]["socket"]), Flow(victim, answers[dialled]["result"]["socket"], thread="n")
     one.send(1000)
     two.receive(0, 1000)
-    victim.ask("TCPClose", [two.number, 1, "n"] if False else {"socket": two.number, "option": 1, "thread": "n"})
+    victim.ask("TCPClose", {"socket": two.number, "option": 1, "thread": "n"})
     one.ended()
 
 
@@ -321,7 +321,7 @@ def offer(rig, victim):
     flow = connect_secure(rig, victim)
     flow.echo()
     victim.ask("TCPTransfer", {"socket": flow.number, "to": "u"})
-    token = victim.ask("TCPOffer", {"socket": flow.number, "thread": "u", "timeout_ms": 5000})["token"]
+    token = victim.ask("TCPOffer", {"socket": flow.number, "thread": "u", "timeout_ms": 500})["token"]
     flow.number = victim.ask("TCPClaim", {"token": token, "thread": "v"})["socket"]
     flow.owner = {"thread": "v"}
     flow.echo()

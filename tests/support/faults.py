@@ -5,6 +5,7 @@ Victim    a client whose requests the faults strike. It notes which methods it h
 Rig       a daemon with doors, a pool and an identity, peers that echo, and a good client that must be served right after
           each fault. check(): it is, and the daemon holds no more descriptors and sockets than before.
 Case      one fault in one scenario; run_case() runs it and says what is wrong.
+Life      a daemon's start and end, with a fault in one of them; run_life().
 
 Scenarios are in fault_scenarios.py; to repeat a case that failed: TCPBROKER_FAULT='tls allocate ENOMEM 17 own'.
 """
@@ -37,7 +38,7 @@ with open(os.path.join(HERE, "fault_kinds.def"), encoding="ascii") as kinds_file
 
 SHORT = "SHORT"  # one byte only
 NO_DESCRIPTOR, NO_MEMORY = ("EMFILE", "ENFILE"), ("ENOMEM", "ENOBUFS")
-READ = ("EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "ENOMEM", SHORT)
+READ = ("EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", SHORT, "EHOSTUNREACH", "ENOMEM")
 WRITE = ("EAGAIN", "EINTR", "EPIPE", "ECONNRESET", "ETIMEDOUT", *NO_MEMORY, SHORT)
 OPEN = ("ENOENT", "EACCES", *NO_DESCRIPTOR, "ENOMEM", "EINTR", "EIO")
 FILE = ("EIO", "ENOMEM", "EACCES", "ENOENT")
@@ -51,11 +52,11 @@ ERRORS = {
     "bind": ("EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOMEM", "EIO"),
     "listen": ("EADDRINUSE", "ENOBUFS"),
     "accept4": ("EAGAIN", "EINTR", "ECONNABORTED", "EPROTO", *NO_DESCRIPTOR, *NO_MEMORY, "EPERM"),
-    "read": ("EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", "EIO", SHORT),
+    "read": READ[:-1],  # OpenSSL's
     "readv": READ,
     "recv": READ,
     "recvmsg": READ,
-    "write": ("EINTR",),  # an eventfd's, which cannot fail; log_write has the rest
+    "write": ("EINTR",),  # an eventfd's, which cannot fail otherwise; log_write is the log's
     "log_write": ("EAGAIN", "EINTR", "EPIPE", "ENOSPC", "EIO", SHORT),
     "writev": WRITE,
     "send": WRITE,
@@ -81,7 +82,7 @@ ERRORS = {
     "fdopen": ("ENOMEM",),
     "opendir": OPEN,
     "readdir": ("EIO",),
-    "fstat": FILE,
+    "fstat": FILE[:2],
     "stat": FILE,
     "lstat": FILE,
     "close": ("EIO", "EINTR", "ENOSPC"),
@@ -104,6 +105,10 @@ ERRORS = {
     "getpwnam_r": ("EIO", *NO_DESCRIPTOR, "ENOMEM", "EINTR"),
     "getgrnam_r": ("EIO", *NO_DESCRIPTOR, "ENOMEM", "EINTR"),
 }
+
+
+# Where a caller has only a part of them. The daemon itself reads from its eventfds only.
+ONLY = {("read", "own"): ("EAGAIN", "EINTR")}
 
 
 def library(name):
@@ -223,10 +228,9 @@ class Victim:
                     fds.frombytes(payload[:len(payload) - len(payload) % fds.itemsize])
                     self.fds += fds
             if not data:
-                if self.buffer:
-                    raise Wrong(f"the last line has no end: {bytes(self.buffer)!r}")
+                within = " within a line" if self.buffer else ""
                 self.close()
-                raise Ended("the connection was closed")
+                raise Ended("the connection was closed" + within)
             self.buffer += data
         line = bytes(self.buffer[:at])
         del self.buffer[:at + 1]
@@ -256,6 +260,9 @@ class Victim:
         try:
             result = self.ask(method, params)
         except Ended:
+            if self.sock is None:
+                raise
+            self.ended = None
             return
         raise Wrong(f"{method} was not refused: {result}")
 
@@ -370,6 +377,13 @@ class Rig:
             if answers[0].get("result") != {"sent": len(text)} or answers[1].get("result", {}).get("data") != text:
                 raise Wrong(f"the good client is not served: {answers}")
 
+    def ebb(self, timeout=1):
+        """What the victim had is closed, or will not be."""
+        end = time.monotonic() + timeout
+        while self.daemon.alive() and len(self.daemon.fds()) > self.base and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(0.002)
+
     def check(self):
         if not self.daemon.alive():
             raise Wrong(f"the daemon has ended with {self.daemon.process.returncode}")
@@ -407,8 +421,9 @@ def count_calls(rig, scenarios, kinds, callers):
                 raise Wrong(f"{name} fails without a fault: {error}") from None
             finally:
                 victim.close()
-            rig.check()
+            rig.ebb()
             after = rig.page.calls()
+            rig.check()
             for key, n in after.items():
                 if key[0] in kinds and key[1] in callers and n > before[key]:
                     counted[name, *key] = max(n - before[key], counted.get((name, *key), 0))
@@ -417,7 +432,7 @@ def count_calls(rig, scenarios, kinds, callers):
 
 def all_cases(counted):
     return [Case(scenario, kind, error, at, caller) for (scenario, kind, caller), n in sorted(counted.items())
-            for error in ERRORS.get(kind, ()) for at in range(1, n + 1)]
+            for error in ONLY.get((kind, caller), ERRORS.get(kind, ())) for at in range(1, n + 1)]
 
 
 def sample(cases, n):
@@ -469,10 +484,11 @@ def run_case(rig, scenarios, case, tally):
             ended = str(error)
         except (Wrong, OSError, ValueError, KeyError) as error:
             problem = f"{type(error).__name__}: {error}"
+        took = time.monotonic() - began
+        victim.close()
+        rig.ebb()
         hits, where = rig.page.hits, rig.page.get("where")
         rig.page.disarm()
-        victim.close()
-        took = time.monotonic() - began
         if took > 2:
             tally.slow.append((case, took))
         try:
@@ -493,3 +509,81 @@ def run_case(rig, scenarios, case, tally):
     status, log = rig.stop()
     return f"{case}: {problem} (the call at {where:#x}, the daemon ended with {status})\n" + \
         "\n".join("    " + line[:300] for line in log.splitlines()[-8:])
+
+
+class Life:
+    """A daemon's start and its end, with a fault in one of them."""
+
+    def __init__(self, rig):
+        self.rig = rig
+
+    def run(self, arm=None, at_end=False):
+        """arm: called before the start, or before the end. Returns (started, exit status, log, calls made by then)."""
+        page = self.rig.page
+        page.disarm()
+        before = page.calls()
+        if arm and not at_end:
+            arm()
+        daemon = Daemon(*self.rig.options(), *self.rig.extra, env=page.environment(), wait=False)
+        daemon.__enter__()
+        try:
+            wait_until(lambda: not daemon.alive() or re.search(r" tcpbrokerd \S+ listens on ", daemon.log()), 10,
+                       "the start, or its failure", step=0.003)
+            counted = page.calls()
+            if started := daemon.alive():
+                self.use(daemon, page, arm if at_end else None)
+                if at_end:
+                    before = counted
+            status = daemon.wait_exit(15)
+            if at_end:
+                counted = page.calls()
+            page.disarm()
+            return started, status, daemon.log(), {key: n - before[key] for key, n in counted.items() if n > before[key]}
+        finally:
+            page.disarm()
+            daemon.kill()
+            daemon.__exit__(RuntimeError, None, None)
+
+    def use(self, daemon, page, arm):
+        """One that says that it has started serves; SIGTERM comes while something runs."""
+        if not arm:
+            page.disarm()
+        with harness.Client(daemon, timeout=LIMIT) as client:
+            number = client.connect(self.rig.plain.port)
+            try:
+                secure = client.connect(self.rig.secure.port, host="localhost", secure=True)
+            except harness.RpcError as error:
+                if not error.symbol.startswith("CA_"):  # a trust profile may be bad at the start; it says why
+                    raise
+                secure = number
+            for one in (number, secure):
+                client.call("TCPSend", [one, "hello"])
+                if client.call("TCPReceive", socket=one, exact=5)["data"] != "hello":
+                    raise Wrong("other bytes")
+            client.send("TCPReceive", [number])
+            if arm:
+                arm()
+            daemon.terminate()
+
+
+def run_life(life, case, tally):
+    """case.scenario: start or end. Returns what is wrong, or None."""
+    at_end = case.scenario == "end"
+    problem = None
+    try:
+        started, status, log, _ = life.run(lambda: life.rig.page.arm(case.kind, case.error, case.at, (case.caller,)), at_end)
+    except (Wrong, AssertionError, subprocess.TimeoutExpired, harness.Closed, harness.RpcError) as error:
+        return f"{case}: {type(error).__name__}: {error}"
+    tally.injected[case.kind] += life.rig.page.hits
+    tally.told[case.kind] += not started
+    if started and status != 0:
+        problem = f"it ended with {status}"
+    elif not started and (status not in (1, 2) or not re.search(r" error \S", log)):
+        problem = f"it did not start, with status {status}, and does not say why"
+    elif harness.BAD_LOG.search(log):
+        problem = "its log is not clean"
+    if problem:
+        tally.bad.append(case)
+        problem = f"{case}: {problem} (the call at {life.rig.page.get('where'):#x})\n" + \
+            "\n".join("    " + line[:300] for line in log.splitlines()[-8:])
+    return problem
