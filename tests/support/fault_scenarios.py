@@ -175,7 +175,7 @@ def dial(port):
     try:
         return socket.create_connection(("127.0.0.1", port), LIMIT)
     except OSError as error:
-        raise Wrong(f"nobody listens at {port}: {error}") from None
+        raise Ended(f"nobody listens at {port} any more: {error}") from None
 
 
 @scenario
@@ -321,7 +321,7 @@ def offer(rig, victim):
     flow = connect_secure(rig, victim)
     flow.echo()
     victim.ask("TCPTransfer", {"socket": flow.number, "to": "u"})
-    token = victim.ask("TCPOffer", {"socket": flow.number, "thread": "u", "timeout_ms": 500})["token"]
+    token = victim.ask("TCPOffer", {"socket": flow.number, "thread": "u", "timeout_ms": 1000})["token"]
     flow.number = victim.ask("TCPClaim", {"token": token, "thread": "v"})["socket"]
     flow.owner = {"thread": "v"}
     flow.echo()
@@ -331,7 +331,7 @@ def offer(rig, victim):
 @scenario
 def session(rig, victim):
     flow = connect(rig, victim)
-    opened = victim.ask("Session.Open", [300])  # should a fault come before its close, it is soon gone
+    opened = victim.ask("Session.Open", [1000])  # should a fault come before its close, it is soon gone
     flow.echo()
     victim.open()
     joined = victim.ask("Session.Join", [opened["token"]])
