@@ -43,6 +43,7 @@ struct reload {
     struct rpc_snapshot *new_snapshot;
     struct door_plan *new_plan;
     bool failed, restart;
+    bool no_memory; /* that is why it has failed: the configuration may be right */
     char reason[CONFIG_ERROR_SIZE];
 };
 
@@ -56,6 +57,7 @@ static void answer(struct reload *reload, struct list *asking, uint64_t generati
         struct rpc_reload *asked = container_of(mail, struct rpc_reload, mail);
         asked->generation = generation;
         asked->restart = reload->restart;
+        asked->no_memory = reload->no_memory;
         snprintf(asked->error, sizeof(asked->error), "%s", error);
         loop_post(asked->reply_to, &asked->done);
     }
@@ -83,6 +85,7 @@ static void load(uv_work_t *work)
     struct config_report *report = malloc(sizeof(*report));
 
     reload->failed = true;
+    reload->no_memory = !report;
     if (!report) {
         snprintf(reload->reason, sizeof(reload->reason), "out of memory");
         return;
@@ -91,18 +94,23 @@ static void load(uv_work_t *work)
     int r =
         config_load(reload->options->config, reload->options->config_flags, reload->options->sets,
                     reload->options->n_sets, report, &reload->new_config);
-    if (r == 0)
-        reload->failed =
-            settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
-                              &reload->new_snapshot, reload->reason, sizeof(reload->reason)) != 0 ||
-            loses_trust(reload) ||
-            door_plan_new(&reload->new_plan, reload->new_config, &reload->new_snapshot->credentials,
-                          reload->options, reload->reason, sizeof(reload->reason)) != 0;
-    else if (r < 0)
+    int status = 0;
+    if (r == 0) {
+        status = settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
+                                   &reload->new_snapshot, reload->reason, sizeof(reload->reason));
+        if (status == 0 && !loses_trust(reload)) {
+            status = door_plan_new(&reload->new_plan, reload->new_config,
+                                   &reload->new_snapshot->credentials, reload->options,
+                                   reload->reason, sizeof(reload->reason));
+            reload->failed = status != 0;
+        }
+    } else if (r < 0)
         snprintf(reload->reason, sizeof(reload->reason), "reading %s: %s", reload->options->config,
                  strerror(-r));
     else
         snprintf(reload->reason, sizeof(reload->reason), "%s", report->errors[0]);
+    /* 1: nothing is wrong with what was read; there was no memory for it */
+    reload->no_memory = r == -ENOMEM || status == 1;
     if (reload->failed)
         throw_away(reload);
     free(report);

@@ -48,6 +48,9 @@ class Faults(unittest.TestCase):
                     print(problem, flush=True)
                 self.assertIsNone(problem)
         print(f"  seed {seed}: {tally.figures()}", flush=True)
+        if kinds == ("allocate",):
+            told = set().union(*tally.symbols.values())
+            self.assertLessEqual(told, {"ENOBUFS", "closed"}, dict(tally.symbols))
         for case, took in tally.slow:
             print(f"  slow: {case}: {took:.1f} s")
         if os.environ.get("TCPBROKER_FULL"):
