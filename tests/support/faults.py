@@ -294,6 +294,9 @@ class Rig:
         self.plain = servers.Server()
         self.secure = servers.Server(tls=servers.tls_context())
         self.pooled = servers.Server()
+        context = servers.tls13()
+        context.num_tickets = 0  # so that it is verified each time
+        self.unresumed = servers.Server(tls=context)
         self.extra = options
         self.daemon = self.good = None
 
@@ -314,7 +317,7 @@ class Rig:
         return os.path.join(self.folder, name)
 
     def __enter__(self):
-        for server in (self.plain, self.secure, self.pooled):
+        for server in (self.plain, self.secure, self.pooled, self.unresumed):
             server.__enter__()
         return self
 
@@ -358,7 +361,7 @@ class Rig:
     def __exit__(self, *unused):
         if self.daemon:
             self.stop()
-        for server in (self.plain, self.secure, self.pooled):
+        for server in (self.plain, self.secure, self.pooled, self.unresumed):
             server.__exit__()
         for name in os.listdir(self.folder):
             os.unlink(self.path(name))
@@ -384,10 +387,16 @@ class Rig:
             time.sleep(0.001)
         time.sleep(0.002)
 
+    def connects(self):
+        """New connections are made and verified as ever."""
+        number = self.good.connect(self.unresumed.port, host="localhost", secure=True)
+        self.good.call("TCPClose", [number, 2])
+
     def check(self):
         if not self.daemon.alive():
             raise Wrong(f"the daemon has ended with {self.daemon.process.returncode}")
         self.serves()
+        self.connects()
         wait_until(lambda: len(self.daemon.fds()) <= self.base, 5, "as few descriptors as before", step=0.002)
         wait_until(lambda: self.good.call("Broker.Stats")["sockets"] == len(self.streams), 5, "as few sockets as before",
                    step=0.002)
