@@ -269,6 +269,24 @@ bool reload_busy(const struct reload *reload)
     return reload->state != RELOAD_IDLE;
 }
 
+/* ---- beginning and end ---- */
+
+static void do_nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+/* libuv starts its thread with the first work, and ends the process when it gets none: better now
+ * than at the first reload of a daemon that serves. One is enough, as one reload runs at a time. */
+static void start_worker(struct loop *control)
+{
+    static uv_work_t first; /* outlives whatever fails in the start */
+
+    (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
+    int r = uv_queue_work(&control->uv, &first, do_nothing, NULL);
+    ASSERT(r == 0); /* only without a function to call */
+}
+
 int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shared *shared,
                const struct app_options *options, struct config **config, struct doors *doors,
                void (*on_idle)(void *context), void *context)
@@ -291,6 +309,7 @@ int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shar
     reload->generation = shared->snapshot->generation;
     list_init(&reload->asking);
     list_init(&reload->late);
+    start_worker(control);
     *ret_reload = reload;
     return 0;
 }

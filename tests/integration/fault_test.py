@@ -15,7 +15,8 @@ import faults
 from fault_scenarios import SCENARIOS
 from harness import ROOT, main
 
-N_ALLOCATIONS, N_LIBRARY, N_CALLS, N_LIVES = 300, 150, 400, 60
+# How many, and seconds at most.
+ALLOCATIONS, LIBRARY, CALLS, UNNOTICED, LIVES = (300, 8), (150, 5), (400, 8), (200, 4), (60, 5)
 
 
 def methods():
@@ -39,15 +40,15 @@ class Faults(unittest.TestCase):
         if self.rig.daemon is None:
             self.rig.start()
         counted = faults.count_calls(self.rig, SCENARIOS, kinds, callers)
-        cases, seed = faults.sample(faults.all_cases(counted), n)
-        tally = faults.Tally()
-        for case in cases:
+        tally, n_cases = faults.Tally(), 0
+        for case in faults.sample(faults.all_cases(counted), *n):
+            n_cases += 1
             with self.subTest(str(case)):
                 problem = faults.run_case(self.rig, SCENARIOS, case, tally)
                 if problem:
                     print(problem, flush=True)
                 self.assertIsNone(problem)
-        print(f"  seed {seed}: {tally.figures()}", flush=True)
+        print(f"\n  seed {faults.SEED}: {tally.figures()}", flush=True)
         if kinds == ("allocate",):
             told = set().union(*tally.symbols.values())
             self.assertLessEqual(told, {"ENOBUFS", "closed"}, dict(tally.symbols))
@@ -58,8 +59,8 @@ class Faults(unittest.TestCase):
             for (kind, error), symbols in sorted(tally.symbols.items()):
                 print(f"  {kind} {error}: {dict(symbols)}")
         if not os.environ.get("TCPBROKER_FAULT"):
-            self.assertGreater(sum(tally.injected.values()), len(cases) // 2)
-            self.assertGreater(sum(tally.told.values()), len(cases) // 20)
+            self.assertGreater(sum(tally.injected.values()), n_cases // 2)
+            self.assertGreater(sum(tally.told.values()), n_cases // 20)
         return counted
 
     def test_1_every_method_has_a_scenario(self):
@@ -69,23 +70,23 @@ class Faults(unittest.TestCase):
                                       "that does, and its allocations and system calls will fail one by one")
 
     def test_2_allocations(self):
-        self.inject(("allocate",), ("own",), N_ALLOCATIONS)
+        self.inject(("allocate",), ("own",), ALLOCATIONS)
 
     def test_2_allocations_of_the_library(self):
         """OpenSSL does not always say that it was memory; but what it has read without is not used from then on."""
         if self.rig.daemon is None:
             self.rig.start()
         scenarios = {name: SCENARIOS[name] for name in ("reload", "tls_explained", "serve_tls")}
-        cases, seed = faults.sample(faults.all_cases(faults.count_calls(self.rig, scenarios, ("allocate",), ("ssl",))), N_LIBRARY)
+        counted = faults.count_calls(self.rig, scenarios, ("allocate",), ("ssl",))
         tally = faults.Tally()
-        for case in cases:
+        for case in faults.sample(faults.all_cases(counted), *LIBRARY):
             with self.subTest(str(case)):
                 self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally))
-        print(f"  seed {seed}: {tally.figures()}; {dict(tally.symbols)}", flush=True)
+        print(f"\n  seed {faults.SEED}: {tally.figures()}")
 
     def test_3_system_calls(self):
         kinds = [kind for kind in faults.ERRORS if kind != "allocate"]
-        counted = self.inject(kinds, ("own", "ssl", "other"), N_CALLS)
+        counted = self.inject(kinds, ("own", "ssl", "other"), CALLS)
         self.assertGreaterEqual({kind for _, kind, _ in counted}, {"socket", "connect", "accept4", "send", "recv", "close"})
 
     def test_4_what_nobody_notices(self):
@@ -101,11 +102,11 @@ class Faults(unittest.TestCase):
                  for error in (*unnoticed[kind], *(("ENOBUFS", "ENOMEM") if (name, kind) == ("greet", "send") else ()))
                  for at in range(1, n + 1)]
         tally = faults.Tally()
-        for case in cases:
+        for case in faults.sample(cases, *UNNOTICED):
             with self.subTest(str(case)):
                 self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally))
         self.assertEqual({kind: n for kind, n in tally.told.items() if n}, {}, dict(tally.symbols))
-        print(f"  {tally.figures()}")
+        print(f"\n  {tally.figures()}")
 
     def test_5_start_and_end(self):
         if self.rig.daemon:
@@ -117,15 +118,14 @@ class Faults(unittest.TestCase):
             self.assertEqual((started, status), (True, 0), log)
             counted |= {(scenario, *key): n for key, n in calls.items() if key[1] in ("own", "ssl", "other") and key[0] not in ("mmap", "log_write")}
         counted = {key: n for key, n in counted.items() if key[1] != "allocate" or key[2] == "own"}
-        cases, seed = faults.sample(faults.all_cases(counted), N_LIVES)
         tally = faults.Tally()
-        for case in cases:
+        for case in faults.sample(faults.all_cases(counted), *LIVES):
             with self.subTest(str(case)):
                 problem = faults.run_life(life, case, tally)
                 if problem:
                     print(problem, flush=True)
                 self.assertIsNone(problem)
-        print(f"  seed {seed}: {tally.figures()}")
+        print(f"\n  seed {faults.SEED}: {tally.figures()}")
         if os.environ.get("TCPBROKER_FULL"):
             print(tally.table())
 

@@ -32,6 +32,7 @@ from harness import Daemon, wait_until
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = harness.seconds(10)  # no answer takes longer, whatever fails
 CALLERS = ("own", "uv", "ssl", "other")
+SEED = int(os.environ.get("TCPBROKER_SEED", random.SystemRandom().randrange(1 << 32)))
 
 with open(os.path.join(HERE, "fault_kinds.def"), encoding="ascii") as kinds_file:
     KINDS = re.findall(r"^KIND\((\w+)\)", kinds_file.read(), re.M)
@@ -353,7 +354,8 @@ class Rig:
             self.daemon.kill()
         log = self.daemon.log()
         try:
-            self.daemon.__exit__(RuntimeError, None, None)  # the caller judges
+            self.daemon.exit_status, self.daemon.log_ok = self.daemon.process.returncode, "."  # the caller judges
+            self.daemon.__exit__(None, None, None)
         finally:
             self.daemon = None
         return status, log
@@ -444,20 +446,26 @@ def all_cases(counted):
             for error in ONLY.get((kind, caller), ERRORS.get(kind, ())) for at in range(1, n + 1)]
 
 
-def sample(cases, n):
-    """n of them, and of each scenario, kind and error one at least when there is room; by $TCPBROKER_SEED."""
+def sample(cases, n, n_seconds):
+    """A generator of n of them, or as many as there is time for: of each scenario and kind one at first; by $TCPBROKER_SEED."""
     if os.environ.get("TCPBROKER_FAULT"):
-        return [Case.parse(os.environ["TCPBROKER_FAULT"])], 0
-    seed = int(os.environ.get("TCPBROKER_SEED", random.SystemRandom().randrange(1 << 32)))
+        yield Case.parse(os.environ["TCPBROKER_FAULT"])
+        return
     if os.environ.get("TCPBROKER_FULL"):
-        return cases, seed
-    chosen = random.Random(seed)
-    shuffled = chosen.sample(cases, len(cases))
+        yield from cases
+        return
+    shuffled = random.Random(SEED).sample(cases, len(cases))
     first = {}
     for case in shuffled:
         first.setdefault((case.scenario, case.kind), case)
+    firsts = list(first.values())
+    random.Random(SEED).shuffle(firsts)
     rest = [case for case in shuffled if first[case.scenario, case.kind] is not case]
-    return (list(first.values()) + rest)[:n], seed
+    end = time.monotonic() + n_seconds
+    for case in (firsts + rest)[:n]:
+        if time.monotonic() > end:
+            return
+        yield case
 
 
 class Tally:
@@ -551,7 +559,8 @@ class Life:
         finally:
             page.disarm()
             daemon.kill()
-            daemon.__exit__(RuntimeError, None, None)
+            daemon.exit_status, daemon.log_ok = daemon.process.returncode, "."  # the caller judges
+            daemon.__exit__(None, None, None)
 
     def use(self, daemon, page, arm):
         """One that says that it has started serves; SIGTERM comes while something runs."""
