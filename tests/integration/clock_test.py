@@ -16,17 +16,15 @@ DAY = 86400
 DEADLINE = int(400 * SLOW)
 
 
-@unittest.skipIf(faults.library("fail_call") is None, "the build has no tests/support/fail_call (build all targets)")
+@unittest.skipIf(faults.unusable(), faults.unusable())
 class Clock(OwnDaemonTestCase):
     def setUp(self):
         super().setUp()
         self.page = faults.Page()
         self.addCleanup(self.page.close)
-        preload = faults.library("fail_call")
         self.daemon = self.use(Daemon("--cacerts", certificates().cacerts, "--set", "tls.system_store=no",
                                       "--set", "connect.backoff_after=1", "--set", "connect.backoff_min=300ms",
-                                      env=dict(self.page.environment(), LD_PRELOAD=preload,
-                                               ASAN_OPTIONS="detect_leaks=1:verify_asan_link_order=0")))
+                                      env=self.page.environment()))
         self.client = self.open_client()
 
     def jump(self, days):
