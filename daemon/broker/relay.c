@@ -149,8 +149,8 @@ static bool is_end(int local, int sys_errno)
     int domain = 0;
     socklen_t n = sizeof(domain);
 
-    return sys_errno == ECONNRESET &&
-           getsockopt(local, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX;
+    return sys_errno == ECONNRESET && getsockopt(local, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+           domain == AF_UNIX;
 }
 
 /* Returns how many bytes were taken; all of them when nobody takes any. */

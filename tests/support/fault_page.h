@@ -1,6 +1,7 @@
 /*
- * fault_page: what a test and the libraries that it has preloaded into the daemon (fail_call, fail_malloc) share: a file of
- * this size, $FAULT_PAGE, mapped by both. So one daemon lives through many faults, and none of them costs a start.
+ * fault_page: what a test and the libraries that it has preloaded into the daemon (fail_call,
+ * fail_malloc) share: a file of this size, $FAULT_PAGE, mapped by both. So one daemon lives through
+ * many faults, and none of them costs a start.
  *
  * Threads: any; all fields are atomic.
  * Ownership: none.
