@@ -14,6 +14,13 @@ from servers import read_exactly, read_to_end
 SCENARIOS = {}
 MS = int(LIMIT * 500)  # deadlines of requests that wait for the network: they fail sooner, or not at all
 Scenario = collections.namedtuple("Scenario", "run")
+Ending = collections.namedtuple("Ending", "method run")
+
+# How a daemon may be ended, by run(daemon, client) while requests run: a method that does that has its place here. It may not be
+# answered when something has failed.
+ENDINGS = {"end": Ending(None, lambda daemon, client: daemon.terminate())}
+# Methods that no scenario can call: why, and where they meet faults instead.
+ELSEWHERE = {}
 
 
 def scenario(run):

@@ -201,6 +201,7 @@ class Victim:
         self.fds = []
         self.next_id = 1
         self.ended = None
+        self.notes = []  # notifications that came between answers
 
     def open(self):
         self.close()
@@ -245,6 +246,9 @@ class Victim:
 
     def wait(self, id):
         answer = self.line()
+        while isinstance(answer, dict) and "method" in answer and "id" not in answer:
+            self.notes.append(answer)
+            answer = self.line()
         if isinstance(answer, list):
             (answer,) = answer
         if answer.get("id") != id and not (answer.get("id") is None and "error" in answer):
@@ -537,12 +541,13 @@ def run_case(rig, scenarios, case, tally):
 class Life:
     """A daemon's start and its end, with a fault in one of them."""
 
-    def __init__(self, rig):
-        self.rig = rig
+    def __init__(self, rig, endings):
+        self.rig, self.endings = rig, endings
 
-    def run(self, arm=None, at_end=False):
-        """arm: called before the start, or before the end. Returns (started, exit status, log, calls made by then)."""
-        page = self.rig.page
+    def run(self, arm=None, ending=None):
+        """arm: called before the start, or before the ending, one of ENDINGS. Returns (started, exit status, log, calls made in
+        the start, or in the ending)."""
+        page, at_end = self.rig.page, ending is not None
         page.disarm()
         before = page.calls()
         if arm and not at_end:
@@ -554,7 +559,7 @@ class Life:
                        "the start, or its failure", step=0.003)
             counted = page.calls()
             if started := daemon.alive():
-                self.use(daemon, page, arm if at_end else None)
+                self.use(daemon, page, arm if at_end else None, ending or "end")
                 if at_end:
                     before = counted
             status = daemon.wait_exit(15)
@@ -568,8 +573,8 @@ class Life:
             daemon.exit_status, daemon.log_ok = daemon.process.returncode, "."  # the caller judges
             daemon.__exit__(None, None, None)
 
-    def use(self, daemon, page, arm):
-        """One that says that it has started serves; SIGTERM comes while something runs."""
+    def use(self, daemon, page, arm, ending):
+        """One that says that it has started serves; its end comes while something runs."""
         if not arm:
             page.disarm()
         with harness.Client(daemon, timeout=LIMIT) as client:
@@ -587,18 +592,17 @@ class Life:
             client.send("TCPReceive", [number])
             if arm:
                 arm()
-            daemon.terminate()
+            self.endings[ending].run(daemon, client)
             daemon.wait_exit(15)
             # without memory it cannot know which request that was
             client.strays = [one for one in client.strays if not isinstance(one, dict) or one.get("id") is not None]
 
 
 def run_life(life, case, tally):
-    """case.scenario: start or end. Returns what is wrong, or None."""
-    at_end = case.scenario == "end"
-    problem = None
+    """case.scenario: start, or an ending. Returns what is wrong, or None."""
+    problem, ending = None, None if case.scenario == "start" else case.scenario
     try:
-        started, status, log, _ = life.run(lambda: life.rig.page.arm(case.kind, case.error, case.at, (case.caller,)), at_end)
+        started, status, log, _ = life.run(lambda: life.rig.page.arm(case.kind, case.error, case.at, (case.caller,)), ending)
     except (Wrong, AssertionError, subprocess.TimeoutExpired, harness.Closed, harness.RpcError) as error:
         return f"{case}: {type(error).__name__}: {error}"
     tally.injected[case.kind] += life.rig.page.hits
