@@ -1,6 +1,8 @@
 #include "app/reload.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,9 +283,14 @@ static void do_nothing(uv_work_t *work)
 static void start_worker(struct loop *control)
 {
     static uv_work_t first; /* outlives whatever fails in the start */
+    sigset_t all, before;
 
     (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
+    /* signals are the control thread's business, also at the end, when it takes none any more */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int r = uv_queue_work(&control->uv, &first, do_nothing, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     ASSERT(r == 0); /* only without a function to call */
 }
 
