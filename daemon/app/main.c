@@ -5,17 +5,20 @@
  * Exit status: 0 after a clean stop, 1 on failure, 2 on wrong usage or configuration.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/app.h"
 #include "app/door_plan.h"
 #include "app/profiles.h"
 #include "app/settings.h"
 #include "config/config.h"
+#include "util/log_out.h"
 
 #ifdef HAVE_JEMALLOC
 /* jemalloc(3), TUNING: memory that a storm has left behind goes back to the system some seconds
@@ -165,12 +168,26 @@ static int check(const struct arguments *arguments, const struct config *config)
     return status;
 }
 
+/* What is opened first must not become standard error: lines of the log would go to a peer. */
+static void keep_standard_fds(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct config *config = NULL;
     sigset_t early;
 
+    keep_standard_fds();
+    log_out_open();
     /* A reload may be asked for before there is anybody to do it: it waits (app.c lets it in) */
     sigemptyset(&early);
     sigaddset(&early, SIGHUP);
@@ -179,6 +196,8 @@ int main(int argc, char **argv)
     arguments.cacerts = calloc((size_t)argc, sizeof(*arguments.cacerts));
     int status =
         arguments.sets && arguments.cacerts ? parse(argc, argv, &arguments) : STATUS_FAILURE;
+    if (!arguments.sets || !arguments.cacerts)
+        fputs("tcpbrokerd: out of memory\n", stderr);
     if (status < 0)
         status = load(&arguments, &config);
     if (config && !arguments.check) {

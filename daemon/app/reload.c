@@ -1,6 +1,8 @@
 #include "app/reload.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,7 @@ struct reload {
     struct rpc_snapshot *new_snapshot;
     struct door_plan *new_plan;
     bool failed, restart;
+    bool no_memory; /* that is why it has failed: the configuration may be right */
     char reason[CONFIG_ERROR_SIZE];
 };
 
@@ -56,6 +59,7 @@ static void answer(struct reload *reload, struct list *asking, uint64_t generati
         struct rpc_reload *asked = container_of(mail, struct rpc_reload, mail);
         asked->generation = generation;
         asked->restart = reload->restart;
+        asked->no_memory = reload->no_memory;
         snprintf(asked->error, sizeof(asked->error), "%s", error);
         loop_post(asked->reply_to, &asked->done);
     }
@@ -83,6 +87,7 @@ static void load(uv_work_t *work)
     struct config_report *report = malloc(sizeof(*report));
 
     reload->failed = true;
+    reload->no_memory = !report;
     if (!report) {
         snprintf(reload->reason, sizeof(reload->reason), "out of memory");
         return;
@@ -91,18 +96,23 @@ static void load(uv_work_t *work)
     int r =
         config_load(reload->options->config, reload->options->config_flags, reload->options->sets,
                     reload->options->n_sets, report, &reload->new_config);
-    if (r == 0)
-        reload->failed =
-            settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
-                              &reload->new_snapshot, reload->reason, sizeof(reload->reason)) != 0 ||
-            loses_trust(reload) ||
-            door_plan_new(&reload->new_plan, reload->new_config, &reload->new_snapshot->credentials,
-                          reload->options, reload->reason, sizeof(reload->reason)) != 0;
-    else if (r < 0)
+    int status = 0;
+    if (r == 0) {
+        status = settings_snapshot(reload->new_config, reload->options, reload->generation + 1,
+                                   &reload->new_snapshot, reload->reason, sizeof(reload->reason));
+        if (status == 0 && !loses_trust(reload)) {
+            status = door_plan_new(&reload->new_plan, reload->new_config,
+                                   &reload->new_snapshot->credentials, reload->options,
+                                   reload->reason, sizeof(reload->reason));
+            reload->failed = status != 0;
+        }
+    } else if (r < 0)
         snprintf(reload->reason, sizeof(reload->reason), "reading %s: %s", reload->options->config,
                  strerror(-r));
     else
         snprintf(reload->reason, sizeof(reload->reason), "%s", report->errors[0]);
+    /* 1: nothing is wrong with what was read; there was no memory for it */
+    reload->no_memory = r == -ENOMEM || status == 1;
     if (reload->failed)
         throw_away(reload);
     free(report);
@@ -269,6 +279,29 @@ bool reload_busy(const struct reload *reload)
     return reload->state != RELOAD_IDLE;
 }
 
+/* ---- beginning and end ---- */
+
+static void do_nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+/* libuv starts its thread with the first work, and ends the process when it gets none: better now
+ * than at the first reload of a daemon that serves. One is enough, as one reload runs at a time. */
+static void start_worker(struct loop *control)
+{
+    static uv_work_t first; /* outlives whatever fails in the start */
+    sigset_t all, before;
+
+    (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
+    /* signals are the control thread's business, also at the end, when it takes none any more */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = uv_queue_work(&control->uv, &first, do_nothing, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    ASSERT(r == 0); /* only without a function to call */
+}
+
 int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shared *shared,
                const struct app_options *options, struct config **config, struct doors *doors,
                void (*on_idle)(void *context), void *context)
@@ -291,6 +324,7 @@ int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shar
     reload->generation = shared->snapshot->generation;
     list_init(&reload->asking);
     list_init(&reload->late);
+    start_worker(control);
     *ret_reload = reload;
     return 0;
 }

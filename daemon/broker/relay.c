@@ -34,6 +34,7 @@ struct relay {
     bool gone;       /* it does not send anything more either */
     bool failed;     /* the stream */
     bool peer_first; /* the peer ended before the local side did */
+    bool cut;        /* the local side has failed, which is not its end */
     bool finishing;  /* the half close did not work: TLS 1.2 */
     struct timer stuck;  /* runs when it is gone, until all that it had sent was passed on */
     uint64_t stuck_mark; /* progress() when that was started */
@@ -70,7 +71,9 @@ static bool check_end(struct relay *relay)
 {
     enum relay_end how;
 
-    if (relay->failed) {
+    if (relay->cut) {
+        how = RELAY_CUT;
+    } else if (relay->failed) {
         if (has_rest(&relay->to_local))
             return true;
         how = RELAY_FAILED;
@@ -140,6 +143,17 @@ static bool local_gone(struct relay *relay)
 
 /* ---- to the local side ---- */
 
+/* A Unix socket gives all that it was sent before it says that its other end was closed with bytes
+ * unread (unix_stream_read_generic()); a TCP connection that was reset may have lost some. */
+static bool is_end(int local, int sys_errno)
+{
+    int domain = 0;
+    socklen_t n = sizeof(domain);
+
+    return sys_errno == ECONNRESET && getsockopt(local, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+           domain == AF_UNIX;
+}
+
 /* Returns how many bytes were taken; all of them when nobody takes any. */
 static size_t send_local(struct relay *relay, const char *data, size_t n)
 {
@@ -154,6 +168,8 @@ static size_t send_local(struct relay *relay, const char *data, size_t n)
         return (size_t)sent;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM)
         return 0;
+    /* EPIPE: it takes nothing any more, but may still send. ECONNRESET is told by recv(2), too. */
+    relay->cut = errno != EPIPE && errno != ECONNRESET;
     turn_deaf(relay);
     return n;
 }
@@ -206,7 +222,7 @@ static bool read_stream(struct relay *relay)
         size_t sent = send_local(relay, room->scratch, n);
         if (keep_rest(&relay->to_local, room->scratch + sent, n - sent))
             return fail(relay);
-        if (relay->deaf && !check_end(relay))
+        if ((relay->deaf || relay->cut) && !check_end(relay))
             return false;
         if (n < room->n_scratch && !stream_pending(relay->at.stream))
             return true;
@@ -281,10 +297,10 @@ static size_t recv_local(struct relay *relay)
         return (size_t)n;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
-    /* ECONNRESET: closed with bytes that it had not read; unix_stream_read_generic() has given all
-     * that it had sent before it says so */
-    if (n < 0)
+    if (n < 0) {
+        relay->cut = !is_end(relay->at.local, errno);
         turn_deaf(relay);
+    }
     relay->up = FLOW_ENDING;
     return 0;
 }
@@ -297,6 +313,8 @@ static bool read_local(struct relay *relay)
         if (relay->failed || relay->up != FLOW_OPEN || has_rest(&relay->to_stream))
             return true;
         size_t taken, n = recv_local(relay);
+        if (relay->cut)
+            return check_end(relay);
         if (n == 0)
             return pass_up_end(relay);
         int r = write_some(relay, room->scratch, n, &taken);

@@ -29,6 +29,8 @@ enum relay_end {
                          from an orderly end. */
     RELAY_STUCK,      /* the local side is gone, and the peer has not taken any of what that had
                          sent for a whole close_timeout */
+    RELAY_CUT,        /* the local side was cut off, or cannot be used any more: the peer must not
+                         take that for an orderly end of what it was sent */
 };
 
 struct relay_setup {

@@ -88,6 +88,10 @@ static void on_relay_end(void *context, enum relay_end end)
         record_ends(socket, RECORD_END_TIMED_OUT);
         attached->close.option = SOCKET_CLOSE_ABORT;
         break;
+    case RELAY_CUT:
+        log_info("socket %u: the local side was cut off, so the peer is", socket->number);
+        attached->close.option = SOCKET_CLOSE_ABORT;
+        break;
     case RELAY_LOCAL_GONE:
         /* sending has ended; the peer's end is waited for, so that what it was sent is not lost */
         attached->close.option = SOCKET_CLOSE_COMPLETE;

@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 enum { NAME_BYTES = 1025 };                /* NI_MAXHOST */
 enum { SERVICE_BUFFER_BYTES = 16 * 1024 }; /* one line of services(5) with its aliases */
@@ -120,6 +122,19 @@ static int find_port(const struct question *question, struct lookup_answer *answ
     return 0;
 }
 
+/* The C library says that there is no such name, or that no server answered, also when it had no
+ * descriptor to look into a file with, or to ask. Returns 0 or the errno of what was missing. */
+static int find_lack(void)
+{
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        return errno;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    close(fd);
+    return 0;
+}
+
 void resolver_ask(const struct question *question, struct lookup_answer *answer)
 {
     errno = 0;
@@ -134,6 +149,11 @@ void resolver_ask(const struct question *question, struct lookup_answer *answer)
         answer->gai = find_port(question, answer);
         break;
     }
-    if (answer->gai == EAI_SYSTEM)
+    if (answer->gai == EAI_SYSTEM) {
         answer->sys_errno = errno;
+    } else if (answer->gai && answer->gai != EAI_MEMORY) {
+        answer->sys_errno = find_lack();
+        if (answer->sys_errno)
+            answer->gai = EAI_SYSTEM;
+    }
 }

@@ -62,7 +62,12 @@ static int open_file(const struct reading *reading, BIO **ret_bio)
     int fd = open(reading->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return spoil(reading, "cannot be opened: %s", strerror(errno));
-    if (fstat(fd, &what) < 0 || !S_ISREG(what.st_mode)) {
+    if (fstat(fd, &what) < 0) {
+        int error = errno;
+        close(fd);
+        return spoil(reading, "cannot be looked at: %s", strerror(error));
+    }
+    if (!S_ISREG(what.st_mode)) {
         close(fd);
         return spoil(reading, "is not a file");
     }

@@ -88,6 +88,25 @@ static int keep_file(struct tls_store *store, const char *path, size_t n, bool d
     return 0;
 }
 
+static bool is_whole(X509 *certificate)
+{
+    return X509_get0_pubkey(certificate) &&
+           !(X509_get_extension_flags(certificate) & EXFLAG_INVALID);
+}
+
+/* OpenSSL goes on without a key or an extension that it cannot read, as there are kinds it does not
+ * know; also when it was memory that it lacked, and then nothing below that certificate would be
+ * accepted any more. Read once more, it tells. Returns 0 or -ENOMEM. */
+static int check_whole(X509 *certificate)
+{
+    if (is_whole(certificate))
+        return 0;
+    X509 *again = X509_dup(certificate);
+    bool lacked = !again || is_whole(again);
+    X509_free(again);
+    return lacked ? -ENOMEM : 0;
+}
+
 static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
 {
     for (*ret_n = 0;; (*ret_n)++) {
@@ -106,10 +125,12 @@ static int take_certificates(struct tls_store *store, BIO *bio, const char *path
                 log_warning("%s holds no PEM certificate; it is skipped", path);
             return keep_file(store, path, *ret_n, end == PEM_DAMAGED);
         }
-        int r = X509_STORE_add_cert(store->x509, certificate);
+        int r = check_whole(certificate);
+        if (r == 0 && X509_STORE_add_cert(store->x509, certificate) != 1)
+            r = -ENOMEM;
         X509_free(certificate);
-        if (r != 1)
-            return -ENOMEM;
+        if (r)
+            return r;
     }
 }
 

@@ -268,8 +268,9 @@ static bool send_answers(struct client *client)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
-        /* the receiver has as many descriptors under way as it may have: it must read some */
-        if (n < 0 && errno == ETOOMANYREFS &&
+        /* the receiver has as many descriptors under way as it may have: it must read some; or
+         * the kernel has no memory just now */
+        if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) &&
             timers_start(&client->io->loop->timers, &client->retry, RETRY_MS, on_retry) == 0)
             break;
         if (n < 0) {

@@ -100,6 +100,10 @@ static const struct {
     {ENFILE, WIRE_EMFILE, "the system has no file descriptors left"},
     {ENOMEM, WIRE_ENOBUFS, "out of memory"},
     {ENOBUFS, WIRE_ENOBUFS, "out of buffers"},
+    /* of epoll_ctl(2) */
+    {ENOSPC, WIRE_ENOBUFS,
+     "the system watches no more descriptors for this user (fs.epoll.max_user_watches)"},
+    {EAGAIN, WIRE_ENOBUFS, "the system has nothing to spare for this just now"},
     {EAFNOSUPPORT, WIRE_EAFNOSUPPORT, "the address family is not available here"},
     {EINVAL, WIRE_EINVAL, "the system refuses that address"},
     {ENOTCONN, WIRE_ENOTCONN, "the socket is not connected"},

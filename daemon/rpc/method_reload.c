@@ -26,7 +26,8 @@ static void answer(struct request *request, const struct rpc_reload *reload)
         request_answer(request, &result);
         return;
     }
-    fault_set(&fault, WIRE_EINVAL, "Broker.Reload: nothing has changed: %s", reload->error);
+    fault_set(&fault, reload->no_memory ? WIRE_ENOBUFS : WIRE_EINVAL,
+              "Broker.Reload: nothing has changed: %s", reload->error);
     fault.stage = STAGE_BROKER;
     request_fail(request, &fault);
 }

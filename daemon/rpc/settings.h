@@ -50,6 +50,7 @@ struct rpc_reload {
     struct loop *reply_to;
     uint64_t generation; /* 0: it failed, nothing has changed, error tells why */
     bool restart;        /* something was changed that needs a restart */
+    bool no_memory;      /* it failed for that */
     char error[768];
 };
 

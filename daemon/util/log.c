@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "util/log_out.h"
 
 #include "util/journal.h"
 
@@ -144,8 +145,13 @@ write_line(enum log_level level, const char *message_id, const struct log_field 
         /* it is not there at all: its other way in may be */
     }
     line[n_line++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line, n_line);
-    (void)ignored;
+    if (!log_out(line, n_line))
+        return;
+    unsigned n_lost = log_out_take_lost();
+    if (n_lost)
+        log_warning("%u lines of the log before this one were lost: standard error did not take "
+                    "them",
+                    n_lost);
 }
 
 void log_write(enum log_level level, const char *format, ...)

@@ -1,16 +1,20 @@
 """Limits: each is told by Broker.Hello, set by an option, and reaching it hurts nobody else."""
+import contextlib
 import json
 import os
 import resource
 import select
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 import servers
+from ca import certificates
 from harness import SLOW, Client, Daemon, OwnDaemonTestCase, Raw, main, seconds, wait_until
 
 
@@ -234,6 +238,55 @@ class Limits(OwnDaemonTestCase):
         with open(f"/proc/{self.daemon.pid}/stat", encoding="ascii", errors="replace") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def exhaust(self):
+        """No descriptor is left until the context ends."""
+        used = self.daemon.fds()
+        lowest_free = next(fd for fd in range(len(used) + 1) if fd not in used)
+        _, hard = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
+
+        @contextlib.contextmanager
+        def exhausted():
+            resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (lowest_free, hard))
+            try:
+                yield
+            finally:
+                resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        return exhausted()
+
+    def test_no_descriptors_for_anything(self):
+        """Each method that needs one says so; doors wait; names that could not be looked up are not remembered as unknown."""
+        folder = tempfile.mkdtemp(prefix="tcpbroker-test-")
+        self.addCleanup(shutil.rmtree, folder)
+        server = self.use(servers.Server())
+        secure = self.use(servers.Server(tls=servers.tls_context()))
+        door = os.path.join(folder, "t")
+        client = self.start(f'tunnel "t".listen={door}', f'tunnel "t".connect=127.0.0.1:{server.port}', 'tunnel "t".secure=no',
+                            f"tls.cacerts={certificates().cacerts}", "tls.system_store=no")
+        number = client.connect(server.port)
+        self.check_stats("lookups_running", 0)
+        with self.exhaust():
+            for method, params in (("TCPConnect", ["127.0.0.1", server.port]), ("TCPConnect", ["127.0.0.1", secure.port, True]),
+                                   ("TCPBind", [client.call("TCPSocket")["socket"], 0])):
+                self.check_error(client.error(method, params), -10024, "EMFILE", retryable=True)
+            for method, params in (("TCPConnect", ["localhost", server.port]), ("TCPName2Addr", ["localhost"]),
+                                   ("TCPBind", [client.call("TCPSocket")["socket"], "domain"])):
+                self.check_error(client.error(method, params), -10024, "EMFILE", "resolve", retryable=True)
+            program = socket.socket(socket.AF_UNIX)
+            self.addCleanup(program.close)
+            program.settimeout(seconds(10))
+            program.connect(door)
+            program.sendall(b"waits")
+            before = self.cpu_seconds()
+            time.sleep(0.6)
+            self.assertLess(self.cpu_seconds() - before, 0.3, "accepting without descriptors must not spin")
+            client.call("TCPSend", [number, "alive"])
+            self.assertEqual(client.call("TCPReceive", socket=number, exact=5)["data"], "alive")
+        self.assertEqual(program.recv(100), b"waits")
+        self.assertEqual(client.call("TCPName2Addr", ["localhost"])["address"], "127.0.0.1")
+        for host in ("localhost", "127.0.0.1"):
+            client.connect(server.port, host=host)
+        client.connect(secure.port, host="localhost", secure=True)
 
     def test_no_descriptors_left(self):
         client = self.start()

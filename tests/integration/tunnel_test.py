@@ -6,6 +6,7 @@ import pwd
 import random
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -310,6 +311,23 @@ class Failures(DoorTestCase):
         servers.reset(sock)
         self.daemon.wait_log("tunnel a failed: session .*the program has gone meanwhile")
         self.wait_stat("tunnel_connections", 0)
+
+    def test_cut_off_by_tcp(self):
+        """A program that is cut off has not ended what it sent: the server must not take it for all of it."""
+        for tls in (None, servers.tls13()):
+            with self.subTest(tls=tls is not None):
+                port = servers.closed_port()
+                peer = self.use(servers.Peer(tls=tls))
+                self.start(self.tunnel(peer.port, listen=f"127.0.0.1:{port}", secure="yes" if tls else "no"))
+                program = socket.create_connection(("127.0.0.1", port), seconds(10))
+                program.sendall(b"the first half")
+                server = peer.take()
+                self.assertEqual(servers.read_exactly(server, 14), b"the first half")
+                servers.reset(program)
+                with self.assertRaises((ConnectionResetError, ssl.SSLEOFError)):
+                    self.assertEqual(server.recv(1), b"", "an orderly end")
+                    self.fail("an orderly end")
+                self.daemon.wait_log(r"socket \d+: the local side was cut off, so the peer is")
 
     def test_gone_without_a_word_by_tcp(self):
         """A killed program's end looks like a half close: keep-alive finds out that nobody is there any more."""

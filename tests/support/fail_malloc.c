@@ -3,15 +3,21 @@
  * $FAIL_MALLOC_AT, counted from 1 over all that the program itself and cJSON ask for, and the
  * library whose name has $FAIL_MALLOC_LIBRARY in it. Those of others never fail: libuv ends the
  * process when it gets no memory, which says nothing of us.
+ *
+ * With $FAULT_PAGE the test says in the page (fault_page.h) which one fails, and whose.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "fault_page.h"
 
 enum { RANGES_MAX = 8 };
 
@@ -27,6 +33,7 @@ static struct {
     void *(*malloc)(size_t n);
     void *(*calloc)(size_t n, size_t size);
     void *(*realloc)(void *old, size_t n);
+    void *(*aligned_alloc)(size_t alignment, size_t n);
 } next;
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *data)
@@ -59,15 +66,23 @@ static void find_next(void)
 {
     next.realloc = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
     next.calloc = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
+    next.aligned_alloc = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "aligned_alloc");
     next.malloc = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
 }
 
 static bool fails(const void *caller)
 {
     uintptr_t address = (uintptr_t)caller;
+    int error;
 
     if (!next.malloc)
         find_next();
+    if (fault_page()) {
+        if (!fault_due(FAULT_allocate, caller, &error))
+            return false;
+        errno = ENOMEM;
+        return true;
+    }
     if (fail_at <= 0)
         return false;
     for (size_t i = 0; i < n_ranges; i++)
@@ -94,6 +109,11 @@ __attribute__((visibility("default"))) void *realloc(void *old, size_t n)
     return fails(__builtin_return_address(0)) ? NULL : next.realloc(old, n);
 }
 
+__attribute__((visibility("default"))) void *aligned_alloc(size_t alignment, size_t n)
+{
+    return fails(__builtin_return_address(0)) ? NULL : next.aligned_alloc(alignment, n);
+}
+
 /* inside strdup() and strndup() the caller would be the C library */
 __attribute__((visibility("default"))) char *strdup(const char *text)
 {
@@ -110,4 +130,18 @@ __attribute__((visibility("default"))) char *strndup(const char *text, size_t n_
         return NULL;
     copy[n] = 0;
     return memcpy(copy, text, n);
+}
+
+__attribute__((visibility("default"))) int __asprintf_chk(char **ret_text, int flag,
+                                                          const char *format, ...)
+{
+    va_list arguments;
+
+    (void)flag;
+    if (fails(__builtin_return_address(0)))
+        return -1;
+    va_start(arguments, format);
+    int n = vasprintf(ret_text, format, arguments);
+    va_end(arguments);
+    return n;
 }
