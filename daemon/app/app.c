@@ -81,8 +81,9 @@ static void stop(struct app *app, const char *signal_name)
             io_post_cut(app->shared.ios[i]);
         return;
     }
-    log_notice("%s: stopping; running requests have %lld ms to finish", signal_name,
-               (long long)(*app->config)->stop_drain_timeout);
+    log_event(LOG_NOTICE_, EVENT_STOPPING, NULL, 0,
+              "%s: stopping; running requests have %lld ms to finish", signal_name,
+              (long long)(*app->config)->stop_drain_timeout);
     systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
     app->state = APP_STOPPING;
     listener_stop(app->listener);
@@ -136,9 +137,10 @@ static void raise_fd_limit(const struct config *config)
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < wanted)
-        log_warning("only %llu file descriptors are allowed, but limits.sockets, listen.clients "
-                    "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
-                    (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
+        log_event(LOG_WARNING_, EVENT_DESCRIPTORS, NULL, 0,
+                  "only %llu file descriptors are allowed, but limits.sockets, listen.clients "
+                  "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
+                  (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
 }
 
 static int make_snapshot(struct app *app, const struct app_options *options)
@@ -310,9 +312,10 @@ static int start(struct app *app, const struct app_options *options)
         log_error("cannot start: %s", strerror(-r));
         return 1;
     }
-    log_notice("tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
-               TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
-               dialers_count(app->shared.dialers), (long long)config->threads_resolver);
+    log_event(LOG_NOTICE_, EVENT_STARTED, NULL, 0,
+              "tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
+              TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
+              dialers_count(app->shared.dialers), (long long)config->threads_resolver);
     systemd_notify("READY=1\nSTATUS=Listening");
     pool_keeper_change(app->shared.keeper, app->shared.snapshot);
     return 0;
@@ -393,7 +396,7 @@ int app_run(struct config **config, const struct app_options *options)
     if (status == 0) {
         loop_run(app.control);
         block_signals();
-        log_notice("stopped");
+        log_event(LOG_NOTICE_, EVENT_STOPPED, NULL, 0, "stopped");
     }
     finish(&app, status);
     the_app = NULL;

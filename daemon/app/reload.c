@@ -147,12 +147,16 @@ static void end_round(struct reload *reload)
 static void on_changed(struct mail *mail)
 {
     struct reload *reload = container_of(mail, struct change, mail)->reload;
+    char number[24];
+    const struct log_field generation = {TAG_GENERATION, number};
 
     if (--reload->n_out > 0)
         return;
     reload->generation = reload->shared->snapshot->generation;
-    log_notice("reloaded: configuration and certificates%s",
-               reload->restart ? "; some of what has changed needs a restart" : "");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)reload->generation);
+    log_event(LOG_NOTICE_, EVENT_RELOADED, &generation, 1,
+              "reloaded: configuration and certificates%s",
+              reload->restart ? "; some of what has changed needs a restart" : "");
     answer(reload, &reload->asking, reload->generation, "");
     end_round(reload);
 }
@@ -197,6 +201,7 @@ static void spread(struct reload *reload)
 static void on_loaded(uv_work_t *work, int status)
 {
     struct reload *reload = work->data;
+    const struct log_field reason = {TAG_REASON, reload->reason};
 
     ASSERT_OWNER(reload->control);
     ASSERT(status == 0); /* it is never cancelled */
@@ -206,7 +211,8 @@ static void on_loaded(uv_work_t *work, int status)
         return;
     }
     throw_away(reload);
-    log_error("not reloaded, nothing has changed: %s", reload->reason);
+    log_event(LOG_ERROR_, EVENT_RELOAD_FAILED, &reason, 1, "not reloaded, nothing has changed: %s",
+              reload->reason);
     reload->restart = false;
     answer(reload, &reload->asking, 0, reload->reason);
     end_round(reload);

@@ -87,6 +87,11 @@ void settings_set_log(const struct config *config)
         [CONFIG_LOG_NOTICE] = LOG_NOTICE_, [CONFIG_LOG_INFO] = LOG_INFO_,
         [CONFIG_LOG_DEBUG] = LOG_DEBUG_,
     };
+    static bool asked; /* at the first call nobody else logs yet */
+
+    if (!asked && systemd_journal() && log_to_journal(LOG_JOURNAL_SOCKET))
+        log_notice("the journal has no socket here: its entries will be without fields");
+    asked = true;
     bool journal = config->log_format == CONFIG_LOG_JOURNAL ||
                    (config->log_format == CONFIG_LOG_AUTO && systemd_journal());
     log_set(levels[config->log_level], journal);

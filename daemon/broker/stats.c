@@ -1,5 +1,7 @@
 #include "broker/stats.h"
 
+#include "util/log.h"
+
 struct stats stats;
 
 void stats_read(struct proto_broker_stats_result *ret_result)
@@ -9,4 +11,5 @@ void stats_read(struct proto_broker_stats_result *ret_result)
     ret_result->name = atomic_load_explicit(&stats.name, memory_order_relaxed);
 #include "proto/stats.def"
 #undef STAT
+    ret_result->log_lost = (int64_t)log_lost();
 }
