@@ -1329,6 +1329,8 @@ struct tcpb_broker_stats_result {
     int64_t not_owner;
     /* requests refused by a limit */
     int64_t limit_refused;
+    /* lines of the log that the journal did not take */
+    int64_t log_lost;
 };
 
 /* Broker.Cancel: cancel a running request */
