@@ -15,6 +15,7 @@
 #include "app/profiles.h"
 #include "app/reload.h"
 #include "app/settings.h"
+#include "app/status.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
 #include "broker/stats.h"
@@ -34,6 +35,7 @@ struct app {
     struct listener *listener;
     struct doors *doors;
     struct watchdog watchdog;
+    struct status status;
     struct reload *reload;
     struct loop **loops;  /* io and dial threads', for the watchdog */
     struct mail *drained; /* one for each io thread */
@@ -84,7 +86,8 @@ static void stop(struct app *app, const char *signal_name)
     log_event(LOG_NOTICE_, EVENT_STOPPING, NULL, 0,
               "%s: stopping; running requests have %lld ms to finish", signal_name,
               (long long)(*app->config)->stop_drain_timeout);
-    systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
+    systemd_notify("STOPPING=1");
+    status_stopping(&app->status);
     app->state = APP_STOPPING;
     listener_stop(app->listener);
     doors_stop(app->doors);
@@ -233,11 +236,21 @@ static int watch_signals(struct app *app)
 
 static void on_alive(void *context)
 {
-    struct app *app = context;
-    systemd_notify("WATCHDOG=1\nSTATUS=%lld clients, %u sockets, %lld requests running",
-                   (long long)atomic_load_explicit(&stats.clients, memory_order_relaxed),
-                   table_count(app->shared.table),
-                   (long long)atomic_load_explicit(&stats.requests_running, memory_order_relaxed));
+    (void)context;
+    systemd_notify("WATCHDOG=1");
+}
+
+/* There is no way to go on without it, and no good comes of waiting longer. */
+static void on_hang(void *context, const char *thread, uint64_t waited_ms)
+{
+    const struct log_field fields[] = {{TAG_THREAD, thread}};
+
+    (void)context;
+    log_event(LOG_ERROR_, EVENT_HANGS, fields, 1,
+              "the thread %s has not answered for %llu ms: the service manager is asked to end "
+              "this daemon, and to start another",
+              thread, (unsigned long long)waited_ms);
+    systemd_notify("WATCHDOG=trigger");
 }
 
 /* Returns an exit status; what is wrong has been logged. */
@@ -296,18 +309,21 @@ static int start(struct app *app, const struct app_options *options)
         r = start_workers(app);
     if (r == 0)
         r = reload_new(&app->reload, app->control, &app->shared, options, app->config, app->doors,
-                       on_idle, app);
+                       &app->status, on_idle, app);
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
     if (r == 0)
         doors_commit(app->doors);
+    if (r == 0 && systemd_manages())
+        r = status_start(&app->status, app->control, app->shared.table);
     app->watchdog.on_idle = on_idle;
     app->watchdog.on_alive = on_alive;
+    app->watchdog.on_hang = on_hang;
     app->watchdog.context = app;
     if (r == 0)
         r = watchdog_start(&app->watchdog, app->control, app->loops,
                            app->shared.n_ios + dialers_count(app->shared.dialers),
-                           systemd_watchdog_us());
+                           app->shared.resolver, systemd_watchdog_us());
     if (r) {
         log_error("cannot start: %s", strerror(-r));
         return 1;
@@ -316,7 +332,7 @@ static int start(struct app *app, const struct app_options *options)
               "tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
               TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
               dialers_count(app->shared.dialers), (long long)config->threads_resolver);
-    systemd_notify("READY=1\nSTATUS=Listening");
+    systemd_notify("READY=1");
     pool_keeper_change(app->shared.keeper, app->shared.snapshot);
     return 0;
 }
@@ -341,6 +357,7 @@ static void finish(struct app *app, int status)
         io_stop(app->shared.ios[i]);
     for (size_t i = 0; i < app->n_started; i++)
         io_join(app->shared.ios[i]);
+    status_stop(&app->status);
     app->doors = doors_free(app->doors);
     if (app->listener)
         listener_stop(app->listener);

@@ -28,6 +28,8 @@ struct reload {
     const struct app_options *options;
     struct config **config;
     struct doors *doors;
+    struct status *status;
+    struct config *started; /* with what; kept, to be compared with */
     void (*on_idle)(void *context);
     void *context;
     enum { RELOAD_IDLE, RELOAD_LOADING, RELOAD_SPREADING, RELOAD_TRIMMING } state;
@@ -157,6 +159,7 @@ static void on_changed(struct mail *mail)
     log_event(LOG_NOTICE_, EVENT_RELOADED, &generation, 1,
               "reloaded: configuration and certificates%s",
               reload->restart ? "; some of what has changed needs a restart" : "");
+    status_reloaded(reload->status, NULL, settings_need_restart(reload->started, *reload->config));
     answer(reload, &reload->asking, reload->generation, "");
     end_round(reload);
 }
@@ -176,7 +179,8 @@ static void spread(struct reload *reload)
 
     reload->state = RELOAD_SPREADING;
     reload->restart = settings_need_restart(*reload->config, reload->new_config);
-    config_free(*reload->config);
+    if (*reload->config != reload->started)
+        config_free(*reload->config);
     *reload->config = reload->new_config;
     reload->new_config = NULL;
     rpc_snapshot_unref(shared->snapshot);
@@ -213,6 +217,7 @@ static void on_loaded(uv_work_t *work, int status)
     throw_away(reload);
     log_event(LOG_ERROR_, EVENT_RELOAD_FAILED, &reason, 1, "not reloaded, nothing has changed: %s",
               reload->reason);
+    status_reloaded(reload->status, reload->reason, false);
     reload->restart = false;
     answer(reload, &reload->asking, 0, reload->reason);
     end_round(reload);
@@ -269,7 +274,7 @@ bool reload_busy(const struct reload *reload)
 
 int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shared *shared,
                const struct app_options *options, struct config **config, struct doors *doors,
-               void (*on_idle)(void *context), void *context)
+               struct status *status, void (*on_idle)(void *context), void *context)
 {
     struct reload *reload = calloc(1, sizeof(*reload));
     if (!reload)
@@ -284,6 +289,8 @@ int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shar
     reload->options = options;
     reload->config = config;
     reload->doors = doors;
+    reload->status = status;
+    reload->started = *config;
     reload->on_idle = on_idle;
     reload->context = context;
     reload->generation = shared->snapshot->generation;
@@ -298,6 +305,8 @@ struct reload *reload_free(struct reload *reload)
     if (!reload)
         return NULL;
     ASSERT(!reload_busy(reload) && list_empty(&reload->asking) && list_empty(&reload->late));
+    if (*reload->config != reload->started)
+        config_free(reload->started);
     free(reload->changes);
     free(reload);
     return NULL;
