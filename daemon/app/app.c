@@ -25,7 +25,8 @@
 
 enum {
     RESOLVER_WAIT_MS = 2000, /* at the end, for look-ups that hang in the system's resolver */
-    FDS_BESIDE = 64,         /* file descriptors that are neither clients nor sockets */
+    DAY_MS = 24 * 3600 * 1000,
+    FDS_BESIDE = 64, /* file descriptors that are neither clients nor sockets */
 };
 
 struct app {
@@ -36,6 +37,7 @@ struct app {
     struct doors *doors;
     struct watchdog watchdog;
     struct status status;
+    struct timer day; /* what expires is told once a day */
     struct reload *reload;
     struct loop **loops;  /* io and dial threads', for the watchdog */
     struct mail *drained; /* one for each io thread */
@@ -130,6 +132,8 @@ static size_t count_cores(void)
 
 static void raise_fd_limit(const struct config *config)
 {
+    char wants[24], has[24];
+    const struct log_field fields[] = {{TAG_WANTED, wants}, {TAG_ALLOWED, has}};
     struct rlimit limit;
     /* an attached socket has two */
     rlim_t wanted = (rlim_t)(2 * config->limits_sockets + config->listen_clients + FDS_BESIDE) +
@@ -138,12 +142,15 @@ static void raise_fd_limit(const struct config *config)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < wanted)
-        log_event(LOG_WARNING_, EVENT_DESCRIPTORS, NULL, 0,
-                  "only %llu file descriptors are allowed, but limits.sockets, listen.clients "
-                  "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
-                  (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* a limit that is not raised is told below */
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    snprintf(wants, sizeof(wants), "%llu", (unsigned long long)wanted);
+    snprintf(has, sizeof(has), "%llu", (unsigned long long)limit.rlim_cur);
+    log_event(LOG_WARNING_, EVENT_DESCRIPTORS, fields, 2,
+              "only %s file descriptors are allowed, but limits.sockets, listen.clients and "
+              "max_idle of all pools may need %s; raise LimitNOFILE or lower them",
+              has, wants);
 }
 
 static int make_snapshot(struct app *app, const struct app_options *options)
@@ -253,6 +260,15 @@ static void on_hang(void *context, const char *thread, uint64_t waited_ms)
     systemd_notify("WATCHDOG=trigger");
 }
 
+static void on_day(struct timer *timer)
+{
+    struct app *app = container_of(timer, struct app, day);
+
+    profiles_log_expiry(&app->shared.snapshot->credentials);
+    int r = timers_start(&app->control->timers, timer, DAY_MS, on_day);
+    ASSERT(r == 0); /* its place in the heap is kept */
+}
+
 /* Returns an exit status; what is wrong has been logged. */
 static int open_doors(struct app *app, const struct app_options *options)
 {
@@ -314,6 +330,8 @@ static int start(struct app *app, const struct app_options *options)
         r = listener_start(app->listener, app->control, &app->shared);
     if (r == 0)
         doors_commit(app->doors);
+    if (r == 0)
+        r = timers_start(&app->control->timers, &app->day, DAY_MS, on_day);
     if (r == 0 && systemd_manages())
         r = status_start(&app->status, app->control, app->shared.table);
     app->watchdog.on_idle = on_idle;
@@ -382,6 +400,7 @@ static void finish(struct app *app, int status)
     if (app->control) {
         close_signals(app);
         app->reload = reload_free(app->reload);
+        timers_stop(&app->control->timers, &app->day);
         loop_free(app->control);
     }
     app->shared.keeper = pool_keeper_free(app->shared.keeper);
