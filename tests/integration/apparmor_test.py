@@ -79,8 +79,8 @@ class Enforced(OwnDaemonTestCase):
         log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
         return [line for line in log.splitlines() if 'apparmor="DENIED"' in line and 'profile="tcpbrokerd"' in line]
 
-    def begin(self, more=""):
-        config = f"[tls]\ncacerts = {certificates().cacerts}\nsystem_store = yes\n{more}"
+    def begin(self, more="", store="no"):
+        config = f"[tls]\ncacerts = {certificates().cacerts}\nsystem_store = {store}\n{more}"
         os.makedirs("/run/tcpbroker", exist_ok=True)
         self.daemon = self.use(Daemon(config=config, socket_path="/run/tcpbroker/apparmor-test.sock"))
         current = pathlib.Path(f"/proc/{self.daemon.pid}/attr/current").read_text(encoding="ascii")
@@ -91,7 +91,8 @@ class Enforced(OwnDaemonTestCase):
         server = self.use(servers.Server())
         secure = self.use(servers.Server(tls=servers.tls13()))
         door = "/run/tcpbroker/doors/apparmor-test.sock"
-        self.begin(f'[tunnel "a"]\nlisten = {door}\nconnect = 127.0.0.1:{server.port}\nsecure = no\ngroup = nogroup\n')
+        self.begin(f'[tunnel "a"]\nlisten = {door}\nconnect = 127.0.0.1:{server.port}\nsecure = no\ngroup = nogroup\n',
+                   store="yes")
         with Client(self.daemon) as client:
             for port, more in ((server.port, {}), (secure.port, {"secure": True, "verify": True, "hostname": "localhost"})):
                 number = client.call("TCPConnect", {"hostname": "127.0.0.1", "port": port, **more})["socket"]
