@@ -1674,6 +1674,8 @@ struct tcpb_broker_metrics_result {
     char unused_;
     /* what a scrape would get: Prometheus' text format, version 0.0.4 */
     const char *text;
+    /* lines of the log that the journal did not take */
+    int64_t log_lost;
 };
 
 /* Broker.Cancel: cancel a running request */

@@ -18,6 +18,7 @@
 #include "app/reload.h"
 #include "app/restart.h"
 #include "app/settings.h"
+#include "app/status.h"
 #include "app/systemd.h"
 #include "app/watchdog.h"
 #include "broker/events.h"
@@ -28,6 +29,7 @@
 
 enum {
     RESOLVER_WAIT_MS = 2000, /* at the end, for look-ups that hang in the system's resolver */
+    DAY_MS = 24 * 3600 * 1000,
     FDS_BESIDE = 64,         /* file descriptors that are neither clients nor sockets */
     ACCOUNTS_MAX = 16384,    /* users at a time */
 };
@@ -39,6 +41,8 @@ struct app {
     struct listener *listener;
     struct doors *doors;
     struct watchdog watchdog;
+    struct status status;
+    struct timer day; /* what expires is told once a day */
     struct reload *reload;
     struct drain *drain;
     struct restart *restart;
@@ -100,7 +104,8 @@ static void stop(struct app *app, const char *why)
     log_event(LOG_NOTICE_, EVENT_STOPPING, NULL, 0,
               "%s: stopping; running requests have %lld ms to finish", why,
               (long long)(*app->config)->stop_drain_timeout);
-    systemd_notify("STOPPING=1\nSTATUS=Finishing running requests");
+    systemd_notify("STOPPING=1");
+    status_stopping(&app->status);
     app->state = APP_STOPPING;
     listener_stop(app->listener);
     doors_stop(app->doors);
@@ -159,6 +164,8 @@ static size_t count_cores(void)
 
 static void raise_fd_limit(const struct config *config)
 {
+    char wants[24], has[24];
+    const struct log_field fields[] = {{TAG_WANTED, wants}, {TAG_ALLOWED, has}};
     struct rlimit limit;
     /* an attached socket has two */
     rlim_t wanted = (rlim_t)(2 * config->limits_sockets + config->listen_clients + FDS_BESIDE) +
@@ -167,12 +174,15 @@ static void raise_fd_limit(const struct config *config)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < wanted)
-        log_event(LOG_WARNING_, EVENT_DESCRIPTORS, NULL, 0,
-                  "only %llu file descriptors are allowed, but limits.sockets, listen.clients "
-                  "and max_idle of all pools may need %llu; raise LimitNOFILE or lower them",
-                  (unsigned long long)limit.rlim_max, (unsigned long long)wanted);
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* a limit that is not raised is told below */
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    snprintf(wants, sizeof(wants), "%llu", (unsigned long long)wanted);
+    snprintf(has, sizeof(has), "%llu", (unsigned long long)limit.rlim_cur);
+    log_event(LOG_WARNING_, EVENT_DESCRIPTORS, fields, 2,
+              "only %s file descriptors are allowed, but limits.sockets, listen.clients and "
+              "max_idle of all pools may need %s; raise LimitNOFILE or lower them",
+              has, wants);
 }
 
 static int make_snapshot(struct app *app, const struct app_options *options)
@@ -270,15 +280,30 @@ static int watch_signals(struct app *app)
 
 static void on_alive(void *context)
 {
-    struct app *app = context;
-    if (drain_is_on(app->drain)) { /* says so itself */
-        systemd_notify("WATCHDOG=1");
-        return;
-    }
-    systemd_notify("WATCHDOG=1\nSTATUS=%lld clients, %u sockets, %lld requests running",
-                   (long long)atomic_load_explicit(&stats.clients, memory_order_relaxed),
-                   table_count(app->shared.table),
-                   (long long)atomic_load_explicit(&stats.requests_running, memory_order_relaxed));
+    (void)context;
+    systemd_notify("WATCHDOG=1");
+}
+
+/* There is no way to go on without it, and no good comes of waiting longer. */
+static void on_hang(void *context, const char *thread, uint64_t waited_ms)
+{
+    const struct log_field fields[] = {{TAG_THREAD, thread}};
+
+    (void)context;
+    log_event(LOG_ERROR_, EVENT_HANGS, fields, 1,
+              "the thread %s has not answered for %llu ms: the service manager is asked to end "
+              "this daemon, and to start another",
+              thread, (unsigned long long)waited_ms);
+    systemd_notify("WATCHDOG=trigger");
+}
+
+static void on_day(struct timer *timer)
+{
+    struct app *app = container_of(timer, struct app, day);
+
+    profiles_log_expiry(&app->shared.snapshot->credentials);
+    int r = timers_start(&app->control->timers, timer, DAY_MS, on_day);
+    ASSERT(r == 0); /* its place in the heap is kept */
 }
 
 /* Returns an exit status; what is wrong has been logged. */
@@ -342,20 +367,25 @@ static int start(struct app *app, const struct app_options *options)
         r = start_workers(app);
     if (r == 0)
         r = reload_new(&app->reload, app->control, &app->shared, options, app->config, app->doors,
-                       on_idle, app);
+                       &app->status, on_idle, app);
     if (r == 0)
-        r = drain_new(&app->drain, &app->shared, app->doors, on_drain_over, app);
+        r = drain_new(&app->drain, &app->shared, app->doors, &app->status, on_drain_over, app);
     if (r == 0)
         r = listener_start(app->listener, app->control, &app->shared);
     if (r == 0)
         doors_commit(app->doors);
+    if (r == 0)
+        r = timers_start(&app->control->timers, &app->day, DAY_MS, on_day);
+    if (r == 0 && systemd_manages())
+        r = status_start(&app->status, app->control, app->shared.table);
     app->watchdog.on_idle = on_idle;
     app->watchdog.on_alive = on_alive;
+    app->watchdog.on_hang = on_hang;
     app->watchdog.context = app;
     if (r == 0)
         r = watchdog_start(&app->watchdog, app->control, app->loops,
                            app->shared.n_ios + dialers_count(app->shared.dialers),
-                           systemd_watchdog_us());
+                           app->shared.resolver, systemd_watchdog_us());
     /* the last that can fail; this thread has let nobody in yet who could ask for his session */
     if (r == 0)
         r = restart_begin(app->restart);
@@ -367,7 +397,7 @@ static int start(struct app *app, const struct app_options *options)
               "tcpbrokerd %s listens on %s: %zu io, %zu dial, %lld resolver threads",
               TCPBROKER_VERSION, listener_path(app->listener), app->shared.n_ios,
               dialers_count(app->shared.dialers), (long long)config->threads_resolver);
-    systemd_notify("READY=1\nSTATUS=Listening");
+    systemd_notify("READY=1");
     pool_keeper_change(app->shared.keeper, app->shared.snapshot);
     return 0;
 }
@@ -392,6 +422,7 @@ static void finish(struct app *app, int status)
         io_stop(app->shared.ios[i]);
     for (size_t i = 0; i < app->n_started; i++)
         io_join(app->shared.ios[i]);
+    status_stop(&app->status);
     app->doors = doors_free(app->doors);
     if (app->listener)
         listener_stop(app->listener);
@@ -419,6 +450,7 @@ static void finish(struct app *app, int status)
         close_signals(app);
         app->reload = reload_free(app->reload);
         app->drain = drain_free(app->drain);
+        timers_stop(&app->control->timers, &app->day);
         loop_free(app->control);
     }
     app->restart = restart_free(app->restart);

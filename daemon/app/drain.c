@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/systemd.h"
 #include "broker/stats.h"
 #include "rpc/pool_keeper.h"
 #include "util/log.h"
@@ -22,11 +21,11 @@ struct order {
 struct drain {
     struct rpc_shared *shared;
     struct doors *doors;
+    struct status *status;
     void (*on_over)(void *context, const char *why);
     void *context;
     bool on, stops, stopped;
     struct timer look, deadline;
-    uint32_t n_told;      /* sockets that STATUS= speaks of */
     struct order *orders; /* one for each io thread */
     size_t n_out;
     struct list asking; /* rpc_drain mails of this round */
@@ -45,20 +44,11 @@ static struct timers *timers_of(const struct drain *drain)
 
 /* ---- the end ---- */
 
-static void tell(struct drain *drain, uint32_t n)
-{
-    if (n == drain->n_told)
-        return;
-    drain->n_told = n;
-    systemd_notify("STATUS=Draining: %u sockets left, nothing new is begun", (unsigned)n);
-}
-
 static void on_look(struct timer *timer)
 {
     struct drain *drain = container_of(timer, struct drain, look);
     uint32_t n = table_count(drain->shared->table);
 
-    tell(drain, n);
     if (n == 0 && drain->stops && drain->n_out == 0) {
         drain->on_over(drain->context, "Broker.Drain: no socket is left");
         return;
@@ -148,7 +138,7 @@ static void go_on(struct drain *drain, const struct rpc_drain *asked)
     timers_stop(timers_of(drain), &drain->look);
     timers_stop(timers_of(drain), &drain->deadline);
     set(drain, false);
-    systemd_notify("STATUS=Listening");
+    status_draining(drain->status, false);
 }
 
 static void begin(struct drain *drain, const struct rpc_drain *asked)
@@ -163,7 +153,7 @@ static void begin(struct drain *drain, const struct rpc_drain *asked)
                asked->stop ? "with the last one the daemon stops" : "the daemon stays so", end,
                (unsigned)asked->uid, (int)asked->pid, (unsigned long long)asked->session);
     drain->stops = asked->stop;
-    drain->n_told = UINT32_MAX;
+    status_draining(drain->status, true);
     set(drain, true);
     timers_stop(timers_of(drain), &drain->deadline);
     int r = timers_start(timers_of(drain), &drain->look, 0, on_look);
@@ -201,7 +191,7 @@ void drain_stop(struct drain *drain)
 }
 
 int drain_new(struct drain **ret_drain, struct rpc_shared *shared, struct doors *doors,
-              void (*on_over)(void *context, const char *why), void *context)
+              struct status *status, void (*on_over)(void *context, const char *why), void *context)
 {
     struct drain *drain = calloc(1, sizeof(*drain));
 
@@ -214,6 +204,7 @@ int drain_new(struct drain **ret_drain, struct rpc_shared *shared, struct doors 
     }
     drain->shared = shared;
     drain->doors = doors;
+    drain->status = status;
     drain->on_over = on_over;
     drain->context = context;
     list_init(&drain->asking);

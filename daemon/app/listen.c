@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -105,12 +106,28 @@ const char *listener_path(const struct listener *listener)
  * ------------------------------------------------------------------------------------------------
  */
 
+static void refuse(struct listener *listener, const struct ucred *peer)
+{
+    char uid[24], pid[24];
+    const struct log_field fields[] = {
+        {TAG_UID, uid}, {TAG_PID, pid}, {TAG_LIMIT, "listen.clients"}};
+    unsigned n_silent;
+
+    if (!accepting_may_warn(&listener->accepting, &n_silent))
+        return;
+    snprintf(uid, sizeof(uid), "%u", (unsigned)peer->uid);
+    snprintf(pid, sizeof(pid), "%d", (int)peer->pid);
+    log_event(LOG_WARNING_, EVENT_LIMIT_REACHED, fields, 3,
+              "client of uid %s pid %s turned away: listen.clients is %lld (%u more since the last "
+              "warning)",
+              uid, pid, (long long)listener->max_clients, n_silent);
+}
+
 static void on_accepted(void *context, int fd)
 {
     struct listener *listener = context;
     struct ucred peer;
     socklen_t n_peer = sizeof(peer);
-    unsigned n_silent;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n_peer) < 0) {
         log_warning("client turned away: cannot tell who it is: %s", strerror(errno));
@@ -119,11 +136,7 @@ static void on_accepted(void *context, int fd)
     }
     if (atomic_load_explicit(&stats.clients, memory_order_relaxed) >= listener->max_clients) {
         stats_count(clients_refused);
-        if (accepting_may_warn(&listener->accepting, &n_silent))
-            log_warning("client of uid %u pid %d turned away: listen.clients is %lld (%u more "
-                        "since the last warning)",
-                        (unsigned)peer.uid, (int)peer.pid, (long long)listener->max_clients,
-                        n_silent);
+        refuse(listener, &peer);
         close(fd);
         return;
     }

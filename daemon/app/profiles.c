@@ -371,13 +371,36 @@ bool profiles_lose(const struct credentials *old, const struct credentials *new,
 static void log_identity(const struct identity *identity)
 {
     int64_t left = identity_not_after(identity) - (int64_t)time(NULL);
+    char when[24];
+    const struct log_field fields[] = {{TAG_IDENTITY, identity_name(identity)},
+                                       {TAG_EXPIRES, when}};
 
+    if (left >= EXPIRES_SOON_S)
+        return;
+    snprintf(when, sizeof(when), "%lld", (long long)identity_not_after(identity));
     if (left < 0)
-        log_warning("the certificate of the identity %s has expired; peers will refuse it",
-                    identity_name(identity));
-    else if (left < EXPIRES_SOON_S)
-        log_warning("the certificate of the identity %s expires in %lld days",
-                    identity_name(identity), (long long)left / DAY_S);
+        log_event(LOG_WARNING_, EVENT_EXPIRES, fields, 2,
+                  "the certificate of the identity %s has expired; peers will refuse it",
+                  identity_name(identity));
+    else
+        log_event(LOG_WARNING_, EVENT_EXPIRES, fields, 2,
+                  "the certificate of the identity %s expires in %lld days",
+                  identity_name(identity), (long long)left / DAY_S);
+}
+
+static void log_lists(const struct credentials_profile *profile)
+{
+    int64_t until = trust_crls_until(profile->trust);
+    char when[24];
+    const struct log_field fields[] = {{TAG_PROFILE, profile->name}, {TAG_EXPIRES, when}};
+
+    if (until >= (int64_t)time(NULL))
+        return;
+    snprintf(when, sizeof(when), "%lld", (long long)until);
+    log_event(LOG_WARNING_, EVENT_EXPIRES, fields, 2,
+              "profile %s: a revocation list is out of date; without a newer one, what it covers "
+              "is refused",
+              profile->name);
 }
 
 static void log_profile(const struct credentials_profile *profile, bool is_default)
@@ -392,10 +415,14 @@ static void log_profile(const struct credentials_profile *profile, bool is_defau
         log_info("profile %s trusts: %s%zu certificates from folders; %zu revocation lists",
                  profile->name, trust_uses_system(trust) ? "the system's store, " : "",
                  trust_folder_certificates(trust), trust_crls(trust));
-    if (trust_crls_until(trust) < (int64_t)time(NULL))
-        log_warning("profile %s: a revocation list is out of date; without a newer one, what it "
-                    "covers is refused",
-                    profile->name);
+}
+
+void profiles_log_expiry(const struct credentials *credentials)
+{
+    for (size_t i = 0; i < credentials->n_profiles; i++)
+        log_lists(&credentials->profiles[i]);
+    for (size_t i = 0; i < credentials->n_identities; i++)
+        log_identity(credentials->identities[i].identity);
 }
 
 void profiles_log(const struct credentials *credentials)
@@ -405,6 +432,5 @@ void profiles_log(const struct credentials *credentials)
     if (*credentials->admins.group && !credentials->admins.has_gid)
         log_info("there is no group %s (admin.group): nobody administers the broker as its member",
                  credentials->admins.group);
-    for (size_t i = 0; i < credentials->n_identities; i++)
-        log_identity(credentials->identities[i].identity);
+    profiles_log_expiry(credentials);
 }

@@ -18,5 +18,6 @@ NODISCARD int profiles_load(struct credentials *credentials, const struct config
  * before? reason tells which and why. */
 bool profiles_lose(const struct credentials *old, const struct credentials *new, char *reason,
                    size_t n_reason);
-/* Log what is trusted, and identities that have expired or soon will. */
+/* Log what is trusted, and what has expired or soon will: identities, revocation lists. */
 void profiles_log(const struct credentials *credentials);
+void profiles_log_expiry(const struct credentials *credentials); /* the latter alone */

@@ -30,6 +30,8 @@ struct reload {
     const struct app_options *options;
     struct config **config;
     struct doors *doors;
+    struct status *status;
+    struct config *started; /* with what; kept, to be compared with */
     void (*on_idle)(void *context);
     void *context;
     enum { RELOAD_IDLE, RELOAD_LOADING, RELOAD_SPREADING, RELOAD_TRIMMING } state;
@@ -167,6 +169,7 @@ static void on_changed(struct mail *mail)
     log_event(LOG_NOTICE_, EVENT_RELOADED, &generation, 1,
               "reloaded: configuration and certificates%s",
               reload->restart ? "; some of what has changed needs a restart" : "");
+    status_reloaded(reload->status, NULL, settings_need_restart(reload->started, *reload->config));
     answer(reload, &reload->asking, reload->generation, "");
     end_round(reload);
 }
@@ -187,7 +190,8 @@ static void spread(struct reload *reload)
     reload->state = RELOAD_SPREADING;
     shared->reloads = (struct rpc_reloads){.success_s = (int64_t)time(NULL)};
     reload->restart = settings_need_restart(*reload->config, reload->new_config);
-    config_free(*reload->config);
+    if (*reload->config != reload->started)
+        config_free(*reload->config);
     *reload->config = reload->new_config;
     reload->new_config = NULL;
     rpc_snapshot_unref(shared->snapshot);
@@ -225,6 +229,7 @@ static void on_loaded(uv_work_t *work, int status)
     reload->shared->reloads.failed = true;
     log_event(LOG_ERROR_, EVENT_RELOAD_FAILED, &reason, 1, "not reloaded, nothing has changed: %s",
               reload->reason);
+    status_reloaded(reload->status, reload->reason, false);
     reload->restart = false;
     answer(reload, &reload->asking, 0, reload->reason);
     end_round(reload);
@@ -304,7 +309,7 @@ static void start_worker(struct loop *control)
 
 int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shared *shared,
                const struct app_options *options, struct config **config, struct doors *doors,
-               void (*on_idle)(void *context), void *context)
+               struct status *status, void (*on_idle)(void *context), void *context)
 {
     struct reload *reload = calloc(1, sizeof(*reload));
     if (!reload)
@@ -319,6 +324,8 @@ int reload_new(struct reload **ret_reload, struct loop *control, struct rpc_shar
     reload->options = options;
     reload->config = config;
     reload->doors = doors;
+    reload->status = status;
+    reload->started = *config;
     reload->on_idle = on_idle;
     reload->context = context;
     reload->generation = shared->snapshot->generation;
@@ -334,6 +341,8 @@ struct reload *reload_free(struct reload *reload)
     if (!reload)
         return NULL;
     ASSERT(!reload_busy(reload) && list_empty(&reload->asking) && list_empty(&reload->late));
+    if (*reload->config != reload->started)
+        config_free(reload->started);
     free(reload->changes);
     free(reload);
     return NULL;

@@ -13,13 +13,14 @@
  */
 #include "app/app.h"
 #include "app/doors.h"
+#include "app/status.h"
 #include "rpc/io.h"
 
 struct reload;
 
 NODISCARD int reload_new(struct reload **ret_reload, struct loop *control,
                          struct rpc_shared *shared, const struct app_options *options,
-                         struct config **config, struct doors *doors,
+                         struct config **config, struct doors *doors, struct status *status,
                          void (*on_idle)(void *context), void *context);
 struct reload *reload_free(struct reload *reload); /* idle only */
 void reload_ask(struct reload *reload);            /* SIGHUP */

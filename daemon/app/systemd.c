@@ -56,6 +56,15 @@ uint64_t systemd_watchdog_us(void)
 #endif
 }
 
+bool systemd_manages(void)
+{
+#ifdef HAVE_LIBSYSTEMD
+    return getenv("NOTIFY_SOCKET") != NULL;
+#else
+    return false;
+#endif
+}
+
 void systemd_notify(const char *format, ...)
 {
     char text[512];

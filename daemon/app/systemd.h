@@ -14,6 +14,8 @@
 int systemd_listen_fd(void);
 /* Microseconds within which a sign of life is wanted; 0: none. */
 uint64_t systemd_watchdog_us(void);
+/* Is there a service manager that systemd_notify() tells? */
+bool systemd_manages(void);
 /* "READY=1", "STOPPING=1", ... as in sd_notify(3). */
 __attribute__((format(printf, 1, 2))) void systemd_notify(const char *format, ...);
 /* Does standard error go to the journal (JOURNAL_STREAM, systemd.exec(5))? */

@@ -12,9 +12,13 @@
 #include "proto/socket_path.h"
 #include "util/log.h"
 
-/* The directory of the socket, when it is missing and may be made. One level: what is above is the
- * system's. */
-static void make_directory(const char *path)
+enum { DIRECTORIES_MAX = 2 };
+
+/* The directory of the socket, and the one above, when they are missing and may be made: the doors'
+ * place is below that of the broker's own socket, and may be wanted first. What is above these is
+ * the system's. Who may connect is the socket's business, so everybody may pass, whatever the umask
+ * is. */
+static void make_directory(const char *path, unsigned levels)
 {
     char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
 
@@ -23,8 +27,16 @@ static void make_directory(const char *path)
     if (!slash || slash == directory)
         return;
     *slash = '\0';
-    if (mkdir(directory, 0755) < 0 && errno != EEXIST)
-        log_warning("cannot make the directory %s: %s", directory, strerror(errno));
+    int r = mkdir(directory, 0755) < 0 ? errno : 0;
+    if (r == ENOENT && levels > 1) {
+        make_directory(directory, levels - 1);
+        r = mkdir(directory, 0755) < 0 ? errno : 0;
+    }
+    if (r == 0 && chmod(directory, 0755) < 0)
+        r = errno;
+    /* what it is that cannot be made is told by who wants a socket in it */
+    if (r && r != EEXIST && r != ENOENT)
+        log_warning("cannot make the directory %s: %s", directory, strerror(r));
 }
 
 /* A socket file: is somebody listening? Removes one that a dead process left. */
@@ -65,7 +77,7 @@ static int make(struct unix_socket *made, char *reason, size_t n_reason)
                  made->path);
         return UNIX_SOCKET_E_PATH;
     }
-    make_directory(made->path);
+    make_directory(made->path, DIRECTORIES_MAX);
     int r = clear_path(made->path, &address, n_address, reason, n_reason);
     if (r)
         return r;

@@ -28,8 +28,9 @@ struct unix_socket {
 
 #define UNIX_SOCKET_INIT ((struct unix_socket){.fd = -1})
 
-/* Bind, with a file that nobody may connect to yet. Makes the folder when it is missing, one level;
- * replaces a file that a dead process left. Non-blocking, not listening yet. */
+/* Bind, with a file that nobody may connect to yet. Makes its folder and the one above when they
+ * are missing, for everybody to pass; replaces a file that a dead process left. Non-blocking, not
+ * listening yet. */
 NODISCARD int unix_socket_bind(struct unix_socket *made, const char *path, char *reason,
                                size_t n_reason);
 /* Who may connect. group (gid_t)-1: as it is. Returns 0 or -errno. */

@@ -5,6 +5,32 @@
 #include "util/log.h"
 
 struct stats stats;
+atomic_bool stats_watched;
+
+static void (*watcher)(void *context); /* constant once threads run */
+static void *watcher_context;
+
+void stats_watcher(void (*on_change)(void *context), void *context)
+{
+    watcher = on_change;
+    watcher_context = context;
+}
+
+void stats_watch(void)
+{
+    atomic_store(&stats_watched, true);
+}
+
+void stats_unwatch(void)
+{
+    atomic_store(&stats_watched, false);
+}
+
+void stats_tell(void)
+{
+    if (atomic_exchange(&stats_watched, false))
+        watcher(watcher_context);
+}
 
 void stats_count_refused(const char *limit)
 {

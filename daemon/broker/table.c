@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "broker/stats.h"
 #include "util/map.h"
 
 enum { TABLE_SHARDS = 64 };
@@ -89,6 +90,7 @@ int table_reserve(struct table *table, uint64_t session, uint32_t *ret_number)
             return r;
         }
         *ret_number = number;
+        stats_changed();
         return 0;
     }
 }
@@ -120,6 +122,7 @@ void table_release(struct table *table, uint32_t number)
     pthread_mutex_unlock(&shard->mutex);
     ASSERT(session);
     atomic_fetch_sub(&table->count, 1);
+    stats_changed();
 }
 
 void table_move(struct table *table, uint32_t number, uint64_t session)

@@ -110,6 +110,9 @@ NODISCARD int resolver_post(struct resolver *resolver, struct lookup **lookup);
 /* Nobody waits for it any more: it comes back at once, with EAI_AGAIN unless the answer was on its
  * way already. */
 void lookup_abandon(struct lookup *lookup);
+/* Any thread. The mail is delivered on the thread that watches over the others, soon; after
+ * resolver_stop() at once, by the caller. One at a time. A sign that this thread is alive. */
+void resolver_visit(struct resolver *resolver, struct mail *mail);
 struct lookup *lookup_free(struct lookup *lookup);
 
 /* How many questions wait for a thread, are being asked, and how many of the latter have been for

@@ -21,6 +21,7 @@ struct resolver {
     pthread_cond_t ended;          /* a thread has ended, or has posted what it had */
     pthread_t watcher;
     bool has_watcher, watcher_sleeps; /* it sleeps: without a time to wake up */
+    struct mail *visit;               /* to be delivered by the watching thread, or NULL */
     bool told_failed, told_full;      /* in the log */
     bool told_held;
     unsigned n_alive;

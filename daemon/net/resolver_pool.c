@@ -217,6 +217,34 @@ static int64_t watch(struct resolver *resolver, int64_t *retry_us)
     return !all && now_us < *retry_us && *retry_us < until_us ? *retry_us : until_us;
 }
 
+/* Under the mutex, which is let go meanwhile. Returns false when there is none. */
+static bool deliver_visit(struct resolver *resolver)
+{
+    struct mail *mail = resolver->visit;
+
+    if (!mail)
+        return false;
+    resolver->visit = NULL;
+    pthread_mutex_unlock(&resolver->mutex);
+    mail->deliver(mail);
+    pthread_mutex_lock(&resolver->mutex);
+    return true;
+}
+
+void resolver_visit(struct resolver *resolver, struct mail *mail)
+{
+    pthread_mutex_lock(&resolver->mutex);
+    bool stopping = resolver->stopping;
+    ASSERT(!resolver->visit);
+    if (!stopping) {
+        resolver->visit = mail;
+        pthread_cond_signal(&resolver->watch);
+    }
+    pthread_mutex_unlock(&resolver->mutex);
+    if (stopping)
+        mail->deliver(mail);
+}
+
 static void *run_watcher(void *argument)
 {
     struct resolver *resolver = argument;
@@ -226,9 +254,12 @@ static void *run_watcher(void *argument)
     pthread_mutex_lock(&resolver->mutex);
     while (!resolver->stopping) {
         int64_t until_us = watch(resolver, &retry_us);
+        if (deliver_visit(resolver))
+            continue;
         if (until_us && !resolver->stopping)
             watcher_sleep(resolver, until_us);
     }
+    (void)deliver_visit(resolver);
     pthread_mutex_unlock(&resolver->mutex);
     return NULL;
 }

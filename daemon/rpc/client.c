@@ -100,6 +100,7 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     list_append(&io->clients, &client->link);
     stats_count(clients);
     stats_count(clients_total);
+    stats_changed();
     log_debug("session %llu opened: uid %u pid %d", (unsigned long long)session->id, (unsigned)uid,
               (int)pid);
     update_watch(client);
@@ -138,6 +139,7 @@ void client_end(struct client *client, const char *why)
     timers_stop(&io->loop->timers, &client->retry);
     free(client);
     (void)stats_sub(clients, 1);
+    stats_changed();
     io_check_drained(io);
 }
 

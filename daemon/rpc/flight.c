@@ -5,6 +5,7 @@
 static void count_lookup(const struct lookup *lookup)
 {
     (void)stats_sub(lookups_running, 1);
+    stats_changed();
     if (lookup->source == LOOKUP_SHARED)
         stats_count(lookups_shared);
     if (lookup->source == LOOKUP_CACHED)
@@ -41,6 +42,7 @@ int flight_lookup(struct flight *flight, struct lookup **lookup)
     flight->lookup = out;
     stats_count(lookups);
     stats_count(lookups_running);
+    stats_changed();
     return 0;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The units under a real systemd: activation, who may use the socket, sandbox, watchdog, stop.
+"""The units under a real systemd: activation, who may use the socket, sandbox, watchdog, journal, stop.
 
     python3 tests/integration/systemd_test.py [-v] [SystemdTest.test_...]
 
@@ -27,6 +27,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+from notify import held, threads
 from partners import Asking, Partners, section
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -76,6 +77,15 @@ def journal():
     run = subprocess.run(["journalctl", "--no-pager", "-n", "40", "-o", "cat", "-u", "tcpbroker.*"],
                          capture_output=True, text=True)
     return run.stdout
+
+
+def entries(event):
+    """What the journal has of an event of ours, oldest first."""
+    catalog = pathlib.Path(show("FragmentPath")).parents[1] / "catalog/tcpbroker.catalog"
+    message_id = re.search(rf"^# {event}\n-- (\w+)$", catalog.read_text(encoding="utf-8"), re.M)[1]
+    run = subprocess.run(["journalctl", "--no-pager", "-o", "json", f"MESSAGE_ID={message_id}"], capture_output=True, text=True,
+                         check=True)
+    return [json.loads(line) for line in run.stdout.splitlines()]
 
 
 def wait_for(what, condition):
@@ -187,7 +197,7 @@ class SystemdTest(unittest.TestCase):
 
     @in_container
     def test_units_are_well_formed(self):
-        run = subprocess.run(["systemd-analyze", "verify", "--man=no", "tcpbroker.service", "tcpbroker.socket"],
+        run = subprocess.run(["systemd-analyze", "verify", "tcpbroker.service", "tcpbroker.socket"],
                              capture_output=True, text=True)
         ours = [line for line in run.stderr.splitlines() if "tcpbroker" in line]
         self.assertEqual((run.returncode, ours), (0, []))
@@ -195,11 +205,10 @@ class SystemdTest(unittest.TestCase):
     @in_container
     def test_exposure(self):
         self.start()
-        run = subprocess.run(["systemd-analyze", "security", "--no-pager", "tcpbroker.service"],
-                             capture_output=True, text=True, check=True)
-        score = re.search(r"Overall exposure level for tcpbroker.service: ([0-9.]+)", run.stdout)
-        self.assertIsNotNone(score, run.stdout)
-        self.assertLessEqual(float(score[1]), 1.5, run.stdout)
+        run = subprocess.run(["systemd-analyze", "security", "--no-pager", "--threshold=15", "tcpbroker.service"],
+                             capture_output=True, text=True, check=False)
+        self.assertRegex(run.stdout, "Overall exposure level for tcpbroker.service: [0-9.]+")
+        self.assertEqual(run.returncode, 0, run.stdout)
         self.assertEqual(show("PrivateUsers"), "no")
 
     @in_container
@@ -271,7 +280,7 @@ class SystemdTest(unittest.TestCase):
         subprocess.run(["useradd", "stranger"], check=True)
         dropin = pathlib.Path("/etc/systemd/system/tcpbroker.service.d/groups.conf")
         dropin.parent.mkdir(parents=True)
-        dropin.write_text("[Service]\nSupplementaryGroups=database\n", encoding="ascii")
+        dropin.write_text("[Service]\nSupplementaryGroups=database\nSystemCallFilter=@chown\n", encoding="ascii")
         systemctl("daemon-reload")
         door = "/run/tcpbroker/doors/echo.sock"
         config = re.search(r"--config (\S+)", show("ExecStart"))[1]
@@ -309,14 +318,19 @@ class SystemdTest(unittest.TestCase):
         os.unlink(config[1])
         self.start()
 
-    @in_container
-    def test_watchdog_is_fed_and_bites(self):
+    def with_watchdog(self):
         folder = pathlib.Path("/run/systemd/system/tcpbroker.service.d")
         folder.mkdir(parents=True)
-        (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=2s\n", encoding="ascii")
+        (folder / "watchdog.conf").write_text("[Service]\nWatchdogSec=2s\nTimeoutAbortSec=5s\n"
+                                              "[Unit]\nStartLimitIntervalSec=0\n", encoding="ascii")
         systemctl("daemon-reload")
         pid = self.start()
         self.assertEqual(show("WatchdogUSec"), "2s")
+        return pid
+
+    @in_container
+    def test_watchdog_is_fed_and_bites(self):
+        pid = self.with_watchdog()
         time.sleep(5)  # the time itself is the matter: more than two watchdog periods
         self.assertEqual((show("ActiveState"), show("NRestarts"), show("MainPID")), ("active", "0", str(pid)))
         # and the other way round: a daemon that stands still is replaced
@@ -326,6 +340,118 @@ class SystemdTest(unittest.TestCase):
         self.assertEqual(show("NRestarts"), "1")
         with connect() as control:
             call(control, "Broker.Hello")
+
+    @in_container
+    def test_watchdog_bites_for_one_thread(self):
+        pid = self.with_watchdog()
+        for n_restarts, name in enumerate(("io-0", "dial-0", "resolver", "main"), 1):
+            with held(threads(pid)[name]):
+                # a core dump waits for all threads, so let this one go when it is to die
+                wait_for(f"an end to the daemon whose thread {name} hangs", lambda: show("ActiveState") != "active" or
+                         show("MainPID") != str(pid) or show("Result") == "watchdog")
+            wait_for(f"a new daemon in place of the one whose thread {name} hangs",
+                     lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
+            pid = int(show("MainPID"))
+            self.assertEqual(show("NRestarts"), str(n_restarts))
+            found = [entry["TCPBROKER_THREAD"] for entry in entries("HANGS")]
+            self.assertEqual(found, ["io-0", "dial-0", "resolver"][:n_restarts])
+        with connect() as control:
+            call(control, "Broker.Hello")
+
+    @in_container
+    def test_status_and_reload_are_told(self):
+        self.start()
+        with connect() as control:
+            call(control, "Broker.Hello")
+            wait_for("the client in the status", lambda: show("StatusText").startswith("Listening: 1 client, "))
+            settings = pathlib.Path("/etc/tcpbroker/tcpbroker.conf")
+            good = settings.read_text(encoding="utf-8")
+            settings.write_text("[nonsense]\n", encoding="ascii")
+            run = subprocess.run(["systemctl", "reload", "tcpbroker.service"], capture_output=True, text=True, check=False)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertEqual(show("ActiveState"), "active")
+            self.assertRegex(show("StatusText"), "the last reload failed: .*tcpbroker.conf:1: .*nonsense")
+            # the reason is in the journal of the unit twice: of the daemon, and of who asked
+            self.assertRegex(entries("RELOAD_FAILED")[-1]["TCPBROKER_REASON"], "tcpbroker.conf:1: .*nonsense")
+            self.assertGreaterEqual(journal().count("nonsense"), 2)
+            settings.write_text(good, encoding="utf-8")
+            systemctl("reload", "tcpbroker.service")
+            self.assertNotIn("failed", show("StatusText"))
+            os.kill(int(show("MainPID")), signal.SIGHUP)
+            wait_for("a reload by the signal", lambda: len(entries("RELOADED")) == 2)
+            wait_for("the end of the reload", lambda: show("ActiveState") == "active")
+
+    @in_container
+    def test_journal_has_fields_and_a_catalog(self):
+        subprocess.run(["journalctl", "--update-catalog"], check=True, capture_output=True)
+        pid = self.start()
+        wait_for("the start in the journal", lambda: entries("STARTED"))
+        entry = entries("STARTED")[0]
+        self.assertEqual((entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"], entry["_PID"], entry["_SYSTEMD_UNIT"]),
+                         ("tcpbrokerd", "5", str(pid), "tcpbroker.service"))
+        self.assertIn("listens on", entry["MESSAGE"])
+        systemctl("reload", "tcpbroker.service")
+        wait_for("the reload in the journal", lambda: entries("RELOADED"))
+        explained = subprocess.run(["journalctl", "--no-pager", "-x", "-u", "tcpbroker.service"], capture_output=True, text=True,
+                                   check=True).stdout
+        self.assertIn("Subject: The connection broker listens", explained)
+        self.assertIn("It is number 2. New connections use it", explained)
+        with connect() as control:
+            self.assertEqual(call(control, "Broker.Stats")["log_lost"], 0)
+        # every line of the daemon came by the journal's own protocol
+        lines = [json.loads(line) for line in subprocess.run(
+            ["journalctl", "--no-pager", "-o", "json", "-u", "tcpbroker.service", f"_PID={pid}"], capture_output=True,
+            text=True, check=True).stdout.splitlines()]
+        self.assertEqual({line["_TRANSPORT"] for line in lines}, {"journal"})
+
+    @in_container
+    def test_file_descriptors_that_do_not_suffice_are_told(self):
+        dropin = pathlib.Path("/etc/systemd/system/tcpbroker.service.d/few.conf")
+        dropin.parent.mkdir(parents=True)
+
+        def start_with(allowed):
+            dropin.write_text(f"[Service]\nLimitNOFILE={allowed}\n", encoding="ascii")
+            systemctl("daemon-reload")
+            systemctl("restart", "tcpbroker.service")
+            with connect() as control:
+                call(control, "Broker.Hello")
+        self.assertEqual(show("LimitNOFILE"), "65536")
+        start_with(2000)
+        wait_for("the warning", lambda: entries("DESCRIPTORS"))
+        entry = entries("DESCRIPTORS")[0]
+        self.assertEqual((entry["PRIORITY"], entry["TCPBROKER_ALLOWED"]), ("4", "2000"))
+        self.assertLess(int(entry["TCPBROKER_WANTED"]), 65536, "the unit allows what the defaults may need")
+        # and what it names is enough: with less of everything, as this machine may not allow that much
+        pathlib.Path("/etc/tcpbroker/tcpbroker.conf").write_text("[limits]\nsockets = 1000\n[listen]\nclients = 500\n", encoding="ascii")
+        start_with(2000)
+        wait_for("another warning", lambda: len(entries("DESCRIPTORS")) == 2)
+        wanted = int(entries("DESCRIPTORS")[1]["TCPBROKER_WANTED"])
+        self.assertTrue(2500 <= wanted <= 3000, wanted)
+        start_with(wanted)
+        self.assertEqual(len(entries("DESCRIPTORS")), 2)
+
+    @in_container
+    def test_identity_from_the_unit_itself(self):
+        """SetCredential=: certificate and key stand in the unit."""
+        made = Partners(tempfile.mkdtemp())
+
+        def inline(text):
+            return text.replace("\\", "\\\\").replace("%", "%%").replace("\n", "\\n")
+        dropin = pathlib.Path("/etc/systemd/system/tcpbroker.service.d/partner.conf")
+        dropin.parent.mkdir(parents=True)
+        dropin.write_text(f"[Service]\nSetCredential=partner.pem:{inline(made.client.pem + made.one.pem)}\n"
+                          f"SetCredential=partner.key:{inline(made.key(made.client))}\n", encoding="ascii")
+        cacerts = pathlib.Path("/etc/tcpbroker/cacerts")
+        cacerts.mkdir(exist_ok=True)
+        (cacerts / "root.pem").write_text(made.root.pem, encoding="ascii")
+        pathlib.Path("/etc/tcpbroker/tcpbroker.conf").write_text(
+            section("identity", "partner", certificate="cred:partner.pem", key="cred:partner.key", users="root"), encoding="ascii")
+        systemctl("daemon-reload")
+        self.start()
+        with Asking(made.server_context()) as server, connect() as control:
+            call_named(control, "TCPConnect", hostname="localhost", port=server.port, secure=True, identity="partner")
+            wait_for("the server having seen it", lambda: server.shown)
+            self.assertEqual(server.shown, [[made.client.der, made.one.der]])
 
     @in_container
     def test_identity_from_credentials_and_a_truthful_reload(self):

@@ -382,6 +382,20 @@ class Files(DoorTestCase):
         self.assertEqual({name: stat.S_IMODE(of.st_mode) for name, of in found.items()}, {"a": 0o600, "b": 0o660, "c": 0o666})
         self.assertEqual((found["b"].st_gid, found["a"].st_gid), (group.gr_gid, os.getegid()))
 
+    def test_folders_are_made(self):
+        """As for /run/tcpbroker/doors without a service manager: the folder of a door, before that of the broker itself."""
+        umask = os.umask(0o077)
+        try:
+            self.start(self.tunnel(1, "a", listen=self.path("run/doors/a.sock")), socket_path=self.path("run/broker.sock"))
+        finally:
+            os.umask(umask)
+        for folder in ("run", "run/doors"):
+            self.assertEqual(stat.S_IMODE(os.stat(self.path(folder)).st_mode), 0o755, folder)
+        self.enter("run/doors/a.sock")
+        # but no more than two of them: what is above is not ours
+        self.refused(self.tunnel(1, "b", listen=self.path("x/y/z/b.sock")), 1, "error cannot listen on .*/b.sock: No such file")
+        self.assertFalse(os.path.exists(self.path("x")))
+
     @unittest.skipIf(os.getuid() != 0, "needs root, to be somebody else")
     def test_who_may_come_in(self):
         server = self.use(servers.Server())

@@ -5,7 +5,8 @@
 struct bench {
     struct watchdog watchdog;
     struct loop *control, *others[3];
-    unsigned n_alive;
+    unsigned n_alive, n_hangs;
+    char who[16];
 };
 
 static void on_alive(void *context)
@@ -15,6 +16,16 @@ static void on_alive(void *context)
         watchdog_stop(&bench->watchdog);
         loop_stop(bench->control);
     }
+}
+
+static void on_hang(void *context, const char *thread, uint64_t waited_ms)
+{
+    struct bench *bench = context;
+
+    (void)waited_ms;
+    bench->n_hangs++;
+    snprintf(bench->who, sizeof(bench->who), "%s", thread);
+    loop_stop(bench->control);
 }
 
 static void on_idle(void *context)
@@ -33,8 +44,9 @@ TEST(watchdog, visits_every_loop)
     }
     bench.watchdog.on_alive = on_alive;
     bench.watchdog.on_idle = on_idle;
+    bench.watchdog.on_hang = on_hang;
     bench.watchdog.context = &bench;
-    CHECK_INT(watchdog_start(&bench.watchdog, bench.control, bench.others, 3, 20000), 0);
+    CHECK_INT(watchdog_start(&bench.watchdog, bench.control, bench.others, 3, NULL, 1000000), 0);
     loop_run(bench.control);
     CHECK_INT(bench.n_alive, 3);
     for (size_t i = 0; i < 3; i++) {
@@ -45,33 +57,73 @@ TEST(watchdog, visits_every_loop)
     loop_free(bench.control);
 }
 
-static void give_up(struct timer *timer)
-{
-    struct loop *control = *(struct loop **)(timer + 1);
-    loop_stop(control);
-}
-
-/* A loop that does not run never answers: no sign of life. */
-TEST(watchdog, silent_when_one_hangs)
+/* A loop that does not run never answers: no sign of life, and its name, once. */
+TEST(watchdog, names_the_loop_that_hangs)
 {
     struct bench bench = {.n_alive = 0};
-    struct {
-        struct timer timer;
-        struct loop *control;
-    } end = {0};
 
     CHECK_INT(loop_new(&bench.control, "control", 0), 0);
-    CHECK_INT(loop_new(&bench.others[0], "hangs", 0), 0);
+    CHECK_INT(loop_new(&bench.others[0], "answers", 0), 0);
+    CHECK_INT(loop_new(&bench.others[1], "hangs", 0), 0);
+    CHECK_INT(loop_start(bench.others[0]), 0);
     bench.watchdog.on_alive = on_alive;
     bench.watchdog.on_idle = on_idle;
+    bench.watchdog.on_hang = on_hang;
     bench.watchdog.context = &bench;
-    end.control = bench.control;
-    CHECK_INT(watchdog_start(&bench.watchdog, bench.control, bench.others, 1, 8000), 0);
-    CHECK_INT(timers_start(&bench.control->timers, &end.timer, 50, give_up), 0);
-    loop_run(bench.control);
+    CHECK_INT(watchdog_start(&bench.watchdog, bench.control, bench.others, 2, NULL, 40000), 0);
+    loop_run(bench.control); /* until on_hang() */
     CHECK_INT(bench.n_alive, 0);
+    CHECK_INT(bench.n_hangs, 1);
+    CHECK_STRING(bench.who, "hangs");
     CHECK(bench.watchdog.under_way);
     watchdog_stop(&bench.watchdog);
-    loop_free(bench.others[0]); /* the ping goes on to control now */
+    loop_free(bench.others[1]); /* the ping goes on to control now */
+    loop_stop(bench.others[0]);
+    loop_join(bench.others[0]);
+    loop_free(bench.others[0]);
+    loop_free(bench.control);
+    CHECK(!bench.watchdog.under_way);
+    CHECK_INT(bench.n_alive, 0);
+}
+
+/* An answer that comes after half the interval is none; the next ping's counts again. */
+static void wake_up(struct mail *mail)
+{
+    (void)mail;
+}
+
+static void on_hang_then_answer(void *context, const char *thread, uint64_t waited_ms)
+{
+    struct bench *bench = context;
+    int r;
+
+    (void)waited_ms;
+    bench->n_hangs++;
+    snprintf(bench->who, sizeof(bench->who), "%s", thread);
+    CHECK_INT(bench->n_alive, 0);
+    r = loop_start(bench->others[0]);
+    CHECK_INT(r, 0);
+}
+
+TEST(watchdog, late_is_not_alive)
+{
+    struct bench bench = {.n_alive = 0};
+    struct mail mail = {.deliver = wake_up};
+
+    CHECK_INT(loop_new(&bench.control, "control", 0), 0);
+    CHECK_INT(loop_new(&bench.others[0], "late", 0), 0);
+    bench.watchdog.on_alive = on_alive;
+    bench.watchdog.on_idle = on_idle;
+    bench.watchdog.on_hang = on_hang_then_answer;
+    bench.watchdog.context = &bench;
+    loop_post(bench.others[0], &mail);
+    CHECK_INT(watchdog_start(&bench.watchdog, bench.control, bench.others, 1, NULL, 1000000), 0);
+    loop_run(bench.control);
+    CHECK_INT(bench.n_hangs, 1);
+    CHECK_STRING(bench.who, "late");
+    CHECK_INT(bench.n_alive, 3);
+    loop_stop(bench.others[0]);
+    loop_join(bench.others[0]);
+    loop_free(bench.others[0]);
     loop_free(bench.control);
 }

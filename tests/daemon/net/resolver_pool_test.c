@@ -224,3 +224,54 @@ TEST(resolver, left_behind)
     stub_let_go();
     CHECK(resolver_free(&behind, 10000)); /* for the leak checkers; a process would end */
 }
+
+/* ---- a sign of life ---- */
+
+struct visit {
+    struct mail mail;
+    struct loop *loop;
+    pthread_t where;
+    int n;
+};
+
+static void on_visit_back(struct mail *mail)
+{
+    container_of(mail, struct visit, mail)->n++;
+}
+
+static void on_visit(struct mail *mail)
+{
+    struct visit *visit = container_of(mail, struct visit, mail);
+
+    visit->where = pthread_self();
+    mail->deliver = on_visit_back;
+    loop_post(visit->loop, mail);
+}
+
+/* However many look-ups hang: the thread that watches over them is not one of those. */
+TEST(resolver, is_visited_while_all_hang)
+{
+    struct bench bench;
+    struct visit visit = {.mail = {.deliver = on_visit}};
+
+    bench_init_stub(&bench, (struct resolver_settings){.n_threads = 2, .n_threads_max = 2});
+    struct asked *one = bench_ask(&bench, "hang-1", "1");
+    struct asked *two = bench_ask(&bench, "hang-2", "1");
+    stub_wait_hanging(2);
+    visit.loop = bench.loop;
+    for (int i = 1; i <= 3; i++) {
+        visit.mail.deliver = on_visit;
+        resolver_visit(bench.resolver, &visit.mail);
+        while (visit.n < i)
+            (void)uv_run(&bench.loop->uv, UV_RUN_ONCE);
+        CHECK(!pthread_equal(visit.where, pthread_self()));
+    }
+    stub_let_go();
+    asked_drop(bench_wait(&bench, one));
+    asked_drop(bench_wait(&bench, two));
+    resolver_stop(bench.resolver);
+    visit.mail.deliver = on_visit_back;
+    resolver_visit(bench.resolver, &visit.mail);
+    CHECK_INT(visit.n, 4);
+    bench_deinit(&bench);
+}
