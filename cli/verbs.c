@@ -5,9 +5,10 @@
 #include "proto/text.h"
 
 const struct cli_verb *const cli_verbs[] = {
-    &verb_call,   &verb_connect, &verb_check, &verb_ssh_proxy, &verb_session,    &verb_ls,
-    &verb_close,  &verb_tunnel,  &verb_pool,  &verb_stats, &verb_users, &verb_events, &verb_policy,     &verb_log,        &verb_drain,
-    &verb_reload, &verb_errors,  &verb_help,  &verb_version,   &verb_completion, NULL,
+    &verb_call,    &verb_connect,    &verb_check, &verb_ssh_proxy, &verb_session, &verb_ls,
+    &verb_close,   &verb_tunnel,     &verb_pool,  &verb_stats,     &verb_users,   &verb_events,
+    &verb_policy,  &verb_log,        &verb_drain, &verb_reload,    &verb_errors,  &verb_help,
+    &verb_version, &verb_completion, NULL,
 };
 
 const struct cli_verb *cli_verb_by_name(const char *name)

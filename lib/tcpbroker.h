@@ -544,6 +544,8 @@ struct tcpb_user_row {
     int64_t connects;
     /* what a limit has refused since the user came */
     int64_t refused;
+};
+
 struct tcpb_door_row {
     /* tunnel NAME or socks */
     const char *name;
@@ -1650,6 +1652,8 @@ struct tcpb_broker_stats_result {
     int64_t refused_clients_per_user;
     /* programs turned away at a door by limits.passages_per_user */
     int64_t refused_passages_per_user;
+    /* lines of the log that the journal did not take */
+    int64_t log_lost;
 };
 
 /* Broker.Users: what each user has; for who is no administrator: himself */
@@ -1661,8 +1665,6 @@ struct tcpb_broker_users_result {
     char unused_;
     /* one each, by uid; struct tcpb_user_row */
     struct tcpb_objects users;
-    /* lines of the log that the journal did not take */
-    int64_t log_lost;
 };
 
 /* Broker.Metrics: counters, gauges and histograms for Prometheus */
@@ -1674,8 +1676,6 @@ struct tcpb_broker_metrics_result {
     char unused_;
     /* what a scrape would get: Prometheus' text format, version 0.0.4 */
     const char *text;
-    /* lines of the log that the journal did not take */
-    int64_t log_lost;
 };
 
 /* Broker.Cancel: cancel a running request */
@@ -1737,8 +1737,8 @@ struct tcpb_policy_test_params {
     /* the method; absent: TCPConnect (string of 1..64 bytes) */
     bool has_method;
     const char *method;
-    /* name or number of the user who would ask; another one than oneself: root and the broker's
-     * own user only (string of 1..255 bytes) */
+    /* name or number of the user who would ask; another one than oneself: administrators only
+     * (string of 1..255 bytes) */
     bool has_user;
     const char *user;
     /* deadline for the look-up; absent: that of Session.Set, else connect.lookup_timeout
@@ -1786,6 +1786,8 @@ struct tcpb_policy_show_result {
     const char *file;
     /* in the order in which they are asked; struct tcpb_policy_rule */
     struct tcpb_objects rules;
+};
+
 /* Broker.Events: be told what happens to connections, from now on */
 struct tcpb_broker_events_params {
     char unused_;
@@ -1801,6 +1803,16 @@ struct tcpb_broker_events_params {
     bool has_all;
     bool all;
     /* true: no more; nothing else may stand beside it (true or false; absent: false) */
+    bool has_off;
+    bool off;
+};
+
+struct tcpb_broker_events_result {
+    char unused_;
+    /* what will be told; empty: nothing */
+    struct tcpb_strings classes;
+};
+
 /* Broker.Close: close any socket of anybody */
 struct tcpb_broker_close_params {
     char unused_;
@@ -1842,10 +1854,6 @@ struct tcpb_broker_drain_params {
     bool off;
 };
 
-struct tcpb_broker_events_result {
-    char unused_;
-    /* what will be told; empty: nothing */
-    struct tcpb_strings classes;
 struct tcpb_broker_drain_result {
     char unused_;
     /* what holds now */
@@ -2120,6 +2128,7 @@ int tcpb_broker_stats(struct tcpb *broker, const struct tcpb_broker_stats_params
 int tcpb_broker_users(struct tcpb *broker, const struct tcpb_broker_users_params *params,
                       struct tcpb_reply **ret_reply,
                       const struct tcpb_broker_users_result **ret_result, struct tcpb_error *error);
+
 /* Broker.Metrics: counters, gauges and histograms for Prometheus. */
 int tcpb_broker_metrics(struct tcpb *broker, const struct tcpb_broker_metrics_params *params,
                         struct tcpb_reply **ret_reply,
@@ -2153,11 +2162,13 @@ int tcpb_policy_test(struct tcpb *broker, const struct tcpb_policy_test_params *
 int tcpb_policy_show(struct tcpb *broker, const struct tcpb_policy_show_params *params,
                      struct tcpb_reply **ret_reply,
                      const struct tcpb_policy_show_result **ret_result, struct tcpb_error *error);
+
 /* Broker.Events: be told what happens to connections, from now on. */
 int tcpb_broker_events(struct tcpb *broker, const struct tcpb_broker_events_params *params,
                        struct tcpb_reply **ret_reply,
                        const struct tcpb_broker_events_result **ret_result,
                        struct tcpb_error *error);
+
 /* Broker.Close: close any socket of anybody. */
 int tcpb_broker_close(struct tcpb *broker, const struct tcpb_broker_close_params *params,
                       struct tcpb_reply **ret_reply,

@@ -30,8 +30,8 @@
 enum {
     RESOLVER_WAIT_MS = 2000, /* at the end, for look-ups that hang in the system's resolver */
     DAY_MS = 24 * 3600 * 1000,
-    FDS_BESIDE = 64,         /* file descriptors that are neither clients nor sockets */
-    ACCOUNTS_MAX = 16384,    /* users at a time */
+    FDS_BESIDE = 64,      /* file descriptors that are neither clients nor sockets */
+    ACCOUNTS_MAX = 16384, /* users at a time */
 };
 
 struct app {

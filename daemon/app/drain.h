@@ -17,8 +17,9 @@
 struct drain;
 
 /* on_over: nothing is left, or the time has passed; why: as the beginning of a line in the log. */
-NODISCARD int drain_new(struct drain **ret_drain, struct rpc_shared *shared, struct doors *doors, struct status *status,
-                        void (*on_over)(void *context, const char *why), void *context);
+NODISCARD int drain_new(struct drain **ret_drain, struct rpc_shared *shared, struct doors *doors,
+                        struct status *status, void (*on_over)(void *context, const char *why),
+                        void *context);
 struct drain *drain_free(struct drain *drain); /* after the io threads */
 /* An rpc_drain's mail on the control thread. */
 void drain_deliver(struct drain *drain, struct mail *mail);

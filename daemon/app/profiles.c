@@ -317,10 +317,10 @@ static int load_admins(struct credentials_admins *admins, const struct config *c
     snprintf(admins->group, sizeof(admins->group), "%s", config->admin_group);
     if (*admins->group && config_read_id(admins->group, &admins->has_gid, &gid) == 0 &&
         !admins->has_gid)
-        r = find_group(admins->group, &gid, &admins->has_gid);
+        r = ids_find_group(admins->group, &gid, &admins->has_gid);
     admins->gid = gid;
     if (r == 0)
-        r = read_ids(&config->admin_users, "admin", "user", find_user, &admins->uids,
+        r = read_ids(&config->admin_users, "admin", "user", ids_find_user, &admins->uids,
                      &admins->n_uids);
     if (r == 0)
         return 0;

@@ -7,10 +7,10 @@
 
 /* ---- the journal's fields ---- */
 
-enum { FIELDS_MAX = 24, NUMBERS_MAX = 10 };
+enum { RECORD_FIELDS_MAX = 24, NUMBERS_MAX = 10 };
 
 struct fields {
-    struct log_field items[FIELDS_MAX];
+    struct log_field items[RECORD_FIELDS_MAX];
     size_t n;
     char numbers[NUMBERS_MAX][24];
     size_t n_numbers;

@@ -59,12 +59,17 @@ static void end_job(struct request *request)
         job_done(request);
 }
 
-/* The request ends with an error after it had its job and its number. */
-static void fail_connect(struct request *request, const struct fault *fault)
+static void count_failure(struct request *request, const struct fault *fault)
 {
     report_count(fault);
     meter_failed(&request->client->io->meter, METER_REQUEST, fault->stage,
                  fault->error == WIRE_ETIMEDOUT);
+}
+
+/* The request ends with an error after it had its job and its number. */
+static void fail_connect(struct request *request, const struct fault *fault)
+{
+    count_failure(request, fault);
     if (request->socket && request->socket->state != SOCKET_CONNECTING)
         record_ends(request->socket, RECORD_END_FAILED); /* it was told that it is open */
     else

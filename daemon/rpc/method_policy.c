@@ -371,8 +371,7 @@ static bool is_allowed(struct policy_test *test)
 
     if (test->own || client_is_admin(test->request->client))
         return true;
-    fault_set(&fault, WIRE_EACCES,
-              "Policy.Test: only administrators may ask for another user");
+    fault_set(&fault, WIRE_EACCES, "Policy.Test: only administrators may ask for another user");
     fail(test, &fault);
     return false;
 }

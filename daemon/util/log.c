@@ -147,11 +147,11 @@ write_line(enum log_level level, const char *message_id, const struct log_field 
     line[n_line++] = '\n';
     if (!log_out(line, n_line))
         return;
-    unsigned n_lost = log_out_take_lost();
-    if (n_lost)
+    unsigned n_dropped = log_out_take_lost();
+    if (n_dropped)
         log_warning("%u lines of the log before this one were lost: standard error did not take "
                     "them",
-                    n_lost);
+                    n_dropped);
 }
 
 void log_write(enum log_level level, const char *format, ...)

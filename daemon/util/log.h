@@ -1,7 +1,7 @@
 #pragma once
 /*
- * log: one line per event, to standard error or to the journal. Nobody waits for either (log_out.h):
- * how many lines were not taken is told by a later one.
+ * log: one line per event, to standard error or to the journal. Nobody waits for either
+ * (log_out.h): how many lines were not taken is told by a later one.
  *
  * Plain format: "2026-01-31T12:00:00.123Z level text"; journal format: "<n>text" (sd-daemon(3)
  * prefixes); both whole lines, one write each. After log_to_journal() the journal format is the
