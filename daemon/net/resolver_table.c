@@ -165,16 +165,27 @@ static size_t count_busy(const struct resolver_table *table)
     return table->n[TABLE_RUNNING] + table->n[TABLE_SLOW];
 }
 
-static bool may_take_behind(const struct resolver_table *table)
-{
-    return table->n[TABLE_BEHIND] > 0 && count_busy(table) < table->settings.n_busy_max;
-}
-
 /* Has its payer less than his share of the threads? */
 static bool may_run(const struct resolver_table *table, const struct table_entry *entry)
 {
     return !entry->payer ||
            lookup_payer_may_run(entry->payer, count_busy(table), table->settings.n_threads_max);
+}
+
+/* The oldest one of those behind that may run: its payer has a thread left for another name then.
+ */
+static struct table_entry *first_behind(const struct resolver_table *table)
+{
+    size_t n_busy = count_busy(table);
+
+    if (n_busy >= table->settings.n_busy_max)
+        return NULL;
+    list_for_each (link, &table->lists[TABLE_BEHIND]) {
+        struct table_entry *entry = container_of(link, struct table_entry, link);
+        if (!entry->payer || entry->payer->n_running + n_busy + 2 < table->settings.n_threads_max)
+            return entry;
+    }
+    return NULL;
 }
 
 /* The oldest one of those held that need not be any more. */
@@ -211,13 +222,7 @@ static struct table_entry *next_waiting(struct resolver_table *table)
         else
             return entry;
     }
-    while (may_take_behind(table)) {
-        entry = first(table, TABLE_BEHIND);
-        if (may_run(table, entry))
-            return entry;
-        move(table, entry, TABLE_HELD);
-    }
-    return NULL;
+    return first_behind(table);
 }
 
 struct table_entry *table_take(struct resolver_table *table, int64_t now_us)
@@ -298,7 +303,7 @@ void table_age(struct resolver_table *table, int64_t now_us)
 
 size_t table_n_ready(const struct resolver_table *table)
 {
-    size_t n = table->n[TABLE_WAITING] + (may_take_behind(table) ? table->n[TABLE_BEHIND] : 0);
+    size_t n = table->n[TABLE_WAITING] + (first_behind(table) ? table->n[TABLE_BEHIND] : 0);
     return n > 0 ? n : first_let_go(table) != NULL;
 }
 

@@ -14,8 +14,8 @@
  * and yet somebody who asks for IPv4 only, because the name server is silent about IPv6, gets his
  * answer.
  *
- * A question whose payer has his share of the threads is held until he, or somebody else, has fewer
- * (resolver_payer.h).
+ * And only while its payer has a thread left for another name. A question whose payer has his share
+ * of the threads is held until he, or somebody else, has fewer (resolver_payer.h).
  *
  * Threads:   none of its own; the resolver calls it under its mutex. resolver_ask() works on a
  * running entry's answer without it: nothing here touches that until table_done().

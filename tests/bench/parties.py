@@ -86,9 +86,23 @@ class Origin(Party):
         return self.ask("counts")
 
 
+# One user makes all the load here, so what is for each user must not be less than what is for all.
+ONE_USER = ("connects_per_second = 0", "connects_burst = 1000000", "sockets_per_user = 40000",
+            "clients_per_user = 40000", "requests_per_user = 1000000")
+
+
+def one_user(build, folder):
+    """The settings, if this version of the daemon knows them."""
+    path = folder / "one-user.conf"
+    path.write_text("[limits]\n" + "".join(line + "\n" for line in ONE_USER))
+    known = takes_config(build, path)
+    return ["limits." + line.replace(" ", "") for line in ONE_USER] if known else []
+
+
 class Daemon:
     def __init__(self, build, folder, prefix=(), settings=(), environment=None,
                  config=os.devnull):
+        settings = [*one_user(build, folder), *settings]
         self.path = folder / "broker.sock"
         self.log = open(folder / "daemon.log", "ab")
         options = [word for setting in settings for word in ("--set", setting)]
