@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,11 +144,27 @@ static int read_user(const char *text, int64_t *ret_uid)
     return EXIT_OK;
 }
 
-/* What to ask for, as JSON; NULL: nothing in particular. */
-static int read_options(const struct cli *cli, char *params, size_t n_params)
+/* What to ask for, as members of a JSON object. */
+struct wish {
+    char members[160];
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct wish *wish, const char *format, ...)
+{
+    size_t n = strlen(wish->members);
+    va_list arguments;
+
+    if (n > 0 && n + 1 < sizeof(wish->members))
+        wish->members[n++] = ',';
+    va_start(arguments, format);
+    (void)vsnprintf(wish->members + n, sizeof(wish->members) - n, format, arguments);
+    va_end(arguments);
+}
+
+static int read_options(const struct cli *cli, struct wish *ret_wish)
 {
     const char *user = cli_value(cli, &verb_ls, "user"), *state = cli_value(cli, &verb_ls, "state");
-    bool all = cli_value(cli, &verb_ls, "all") != NULL, joined = !all && !user && join_token();
+    bool all = cli_value(cli, &verb_ls, "all") != NULL;
     int64_t uid = 0;
     int status = user ? read_user(user, &uid) : EXIT_OK;
 
@@ -156,55 +173,55 @@ static int read_options(const struct cli *cli, char *params, size_t n_params)
     if (state && (!*state || strspn(state, "abcdefghijklmnopqrstuvwxyz_") != strlen(state) ||
                   strlen(state) > 32))
         return talk_usage("ls", "\"%.40s\" is no state (tcpbroker help Broker.List)", state);
-    int n = snprintf(params, n_params, "{%s",
-                     all      ? "\"all\":true,"
-                     : joined ? "\"all\":false,"
-                              : "");
+    *ret_wish = (struct wish){.members = ""};
+    if (all || (!user && join_token()))
+        add(ret_wish, "\"all\":%s", all ? "true" : "false");
     if (user)
-        n += snprintf(params + n, n_params - (size_t)n, "\"uid\":%" PRId64 ",", uid);
+        add(ret_wish, "\"uid\":%" PRId64, uid);
     if (state)
-        n += snprintf(params + n, n_params - (size_t)n, "\"state\":\"%s\",", state);
-    params[n > 1 ? n - 1 : n] = '}';
-    params[n > 1 ? n : n + 1] = '\0';
+        add(ret_wish, "\"state\":\"%s\"", state);
     return EXIT_OK;
 }
 
-/* May this user see all? */
-static int find_rights(struct cli *cli, struct tcpb *broker, bool *ret_all)
+/* May this user see all? Else what he may, which is his own, is wished for. */
+static int find_rights(struct cli *cli, struct tcpb *broker, struct wish *wish)
 {
     struct tcpb_reply *reply = NULL;
-    struct tcpb_error error;
+    struct tcpb_error error = {.code = 0};
     int r =
         tcpb_call(broker, "Broker.List", "{\"all\":true,\"state\":\"offered\"}", &reply, &error);
 
     tcpb_reply_free(reply);
-    *ret_all = r == 0;
-    return r == 0 || r == TCPB_E_EACCES ? EXIT_OK : talk_error(cli, &error, NULL);
+    if (r == 0)
+        return EXIT_OK;
+    if (r != TCPB_E_EACCES)
+        return talk_error(cli, &error, NULL);
+    add(wish, "\"uid\":%" PRId64, (int64_t)geteuid());
+    return EXIT_OK;
+}
+
+static int ask(struct cli *cli, struct tcpb *broker, const struct wish *wish)
+{
+    char params[sizeof(wish->members) + 2];
+
+    snprintf(params, sizeof(params), "{%s}", wish->members);
+    return listing_ask(cli, broker, "Broker.List", *wish->members ? params : NULL, print);
 }
 
 static int run(struct cli *cli)
 {
-    char params[160];
+    bool named = cli_value(cli, &verb_ls, "all") || cli_value(cli, &verb_ls, "user");
     struct tcpb *broker = NULL;
-    bool named = cli_value(cli, &verb_ls, "all") || cli_value(cli, &verb_ls, "user"), all = true;
-    int status = read_options(cli, params, sizeof(params));
+    struct wish wish;
+    int status = read_options(cli, &wish);
 
     if (status)
         return status;
     status = join_open(cli, !named, &broker);
-    if (status == EXIT_OK && !named && !join_token() && geteuid() != 0) {
-        status = find_rights(cli, broker, &all);
-        if (status == EXIT_OK && !all) {
-            char more[sizeof(params) + 32];
-            snprintf(more, sizeof(more), "{\"uid\":%" PRId64 "%s%s", (int64_t)geteuid(),
-                     params[1] == '}' ? "" : ",", params + 1);
-            status = listing_ask(cli, broker, "Broker.List", more, print);
-            tcpb_close(broker);
-            return status;
-        }
-    }
+    if (status == EXIT_OK && !named && !join_token() && geteuid() != 0)
+        status = find_rights(cli, broker, &wish);
     if (status == EXIT_OK)
-        status = listing_ask(cli, broker, "Broker.List", params[1] == '}' ? NULL : params, print);
+        status = ask(cli, broker, &wish);
     tcpb_close(broker);
     return status;
 }
