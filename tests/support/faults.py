@@ -371,14 +371,16 @@ class Rig:
         return status, log
 
     def __exit__(self, *unused):
-        if self.daemon:
-            self.stop()
+        status, log = self.stop() if self.daemon else (0, "")
+        bad = harness.BAD_LOG.search(log)
         for server in (self.plain, self.secure, self.pooled, self.unresumed):
             server.__exit__()
         for name in os.listdir(self.folder):
             os.unlink(self.path(name))
         os.rmdir(self.folder)
         self.page.close()
+        if status != 0 or bad:
+            raise Wrong(f"the daemon has ended with {status}, its log has {bad and bad.group(0)!r}:\n{log[-5000:]}")
         return False
 
     def serves(self):
