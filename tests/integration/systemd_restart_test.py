@@ -510,11 +510,15 @@ class RestartTest(systemd_test.SystemdTest):
         load.begin()
         load.wait_for_progress()
         took = []
-        for _ in range(ROUNDS):
+        for i in range(ROUNDS):
             load.tls.open()
             systemctl("reset-failed", "tcpbroker.service")  # so many starts in a short time are no mistake here
             begun = time.monotonic()
-            systemctl("restart", "tcpbroker.service")
+            if i == 0:  # as an upgrade of the package does it (cmake/debian/postinst)
+                systemctl("daemon-reload")
+                systemctl("try-restart", "tcpbroker.service")
+            else:
+                systemctl("restart", "tcpbroker.service")
             took.append(time.monotonic() - begun)
             load.tls.look()
             load.wait_for_progress()
