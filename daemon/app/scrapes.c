@@ -241,14 +241,14 @@ static void on_event(void *context, unsigned events)
 /* Prometheus must not be kept out by who does nothing. */
 static void make_room(struct scrapes *scrapes)
 {
-    struct scrape *longest = NULL;
-
     list_for_each (link, &scrapes->all) {
         struct scrape *each = container_of(link, struct scrape, link);
-        if (!longest || (longest->begun && !each->begun))
-            longest = each;
+        if (!each->begun) {
+            end(each);
+            return;
+        }
     }
-    end(longest);
+    end(container_of(list_first(&scrapes->all), struct scrape, link));
 }
 
 void scrapes_serve(struct scrapes *scrapes, int fd)
