@@ -186,3 +186,13 @@ void admin_end_accepts(struct io *io)
             request_abort(request, WIRE_SHUTTING_DOWN, draining);
     }
 }
+
+bool client_is_admin(const struct client *client)
+{
+    const struct credentials_admins *admins = &client->io->snapshot->credentials.admins;
+    struct credentials_user user;
+
+    ASSERT_OWNER(client->io->loop);
+    return credentials_user_of(&user, client->fd) == 0 &&
+           credentials_administers(admins, &user, geteuid());
+}

@@ -1,4 +1,4 @@
-#include "rpc/client.h"
+#include "rpc/client_out.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,32 +14,12 @@
 #include "util/log.h"
 
 enum {
-    ANSWER_RESERVE = 2048, /* room for one ENOBUFS answer with the longest id there can be */
-    OUT_KEEP = 16384,      /* an idle client's buffer is not kept larger */
-    READS_MAX = 16,        /* reads per event: other clients want their turn */
-    RETRY_MS = 20,         /* until a descriptor that could not be sent is tried again */
-    FDS_WAITING_MAX = 64,  /* descriptors that wait to be sent; more requests are not read then */
-    BUFFERS_FREE = 65536,  /* bytes that a client may have in its buffers whatever its user has */
+    READS_MAX = 16,       /* reads per event: other clients want their turn */
+    FDS_WAITING_MAX = 64, /* descriptors that wait to be sent; more requests are not read then */
+    BUFFERS_FREE = 65536, /* bytes that a client may have in its buffers whatever its user has */
 };
 
 static void on_event(void *context, unsigned events);
-
-static void mark_dirty(struct client *client)
-{
-    if (!list_linked(&client->dirty))
-        list_append(&client->io->dirty, &client->dirty);
-}
-
-static void note_behind(struct client *client, bool behind)
-{
-    if (behind == client->behind)
-        return;
-    client->behind = behind;
-    if (behind)
-        client->io->n_behind++;
-    else
-        client->io->n_behind--;
-}
 
 /* May its lines be looked at now? */
 static bool takes_lines(const struct client *client)
@@ -128,7 +108,7 @@ void client_end(struct client *client, const char *why)
     subscription_end(client);
     sessions_leave(client);
     account_discharge(&client->charge);
-    note_behind(client, false);
+    client_note_behind(client, false);
     client->watch = watch_free(client->watch);
     close(client->fd);
     list_remove(&client->link);
@@ -143,62 +123,12 @@ void client_end(struct client *client, const char *why)
     io_check_drained(io);
 }
 
-/* ---- answers
- * --------------------------------------------------------------------------------------------------
- */
-
-int client_reserve(struct client *client)
-{
-    return writer_reserve(&client->out, ANSWER_RESERVE * (client->n_requests + 1));
-}
-
-struct writer *client_answer_begin(struct client *client, struct writer_mark *ret_mark)
-{
-    ASSERT_OWNER(client->io->loop);
-    *ret_mark = writer_mark(&client->out);
-    return &client->out;
-}
-
-bool client_answer_end(struct client *client, struct writer_mark mark, const struct proto_id *id)
-{
-    struct fault fault;
-
-    writer_raw(&client->out, "\n", 1);
-    bool written = !writer_failed(&client->out) && client_reserve(client) == 0;
-    if (!written) {
-        writer_rewind(&client->out, mark);
-        fault_set(&fault, WIRE_ENOBUFS,
-                  "the answer does not fit in memory; what was asked for may have been done");
-        fault_write(&client->out, id, &fault);
-        writer_raw(&client->out, "\n", 1);
-    }
-    mark_dirty(client);
-    return written;
-}
-
-bool client_notify(struct client *client, const char *line, size_t n)
-{
-    ASSERT_OWNER(client->io->loop);
-    struct writer_mark mark = writer_mark(&client->out);
-
-    writer_raw(&client->out, line, n);
-    if (writer_failed(&client->out) || client_reserve(client)) {
-        writer_rewind(&client->out, mark);
-        return false;
-    }
-    mark_dirty(client);
-    return true;
-}
-
-void client_answer_fd(struct client *client, struct writer_mark mark, int fd)
-{
-    fds_add(&client->fds, client->n_sent + mark.n_data, fd);
-}
+/* ---- what it holds ---- */
 
 void client_doom(struct client *client)
 {
     client->doomed = true;
-    mark_dirty(client);
+    client_mark_dirty(client);
 }
 
 /* So many bytes in its buffers are its user's. */
@@ -255,39 +185,6 @@ static bool is_done(const struct client *client)
            (client->state == CLIENT_DRAINING || frame_pending(&client->frame) == 0);
 }
 
-static void on_retry(struct timer *timer)
-{
-    mark_dirty(container_of(timer, struct client, retry));
-}
-
-/* Returns false when the client is gone. */
-static bool send_answers(struct client *client)
-{
-    while (client->out.n_data > 0) {
-        ssize_t n = fds_send(&client->fds, client->fd, client->n_sent, client->out.data,
-                             client->out.n_data);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            break;
-        /* the receiver has as many descriptors under way as it may have: it must read some; or
-         * the kernel has no memory just now */
-        if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) &&
-            timers_start(&client->io->loop->timers, &client->retry, RETRY_MS, on_retry) == 0)
-            break;
-        if (n < 0) {
-            client_end(client, errno == EPIPE || errno == ECONNRESET ? "gone" : strerror(errno));
-            return false;
-        }
-        client->n_sent += (size_t)n;
-        writer_consume(&client->out, (size_t)n);
-    }
-    note_behind(client, client->out.n_data > 0);
-    if (client->out.n_data == 0 && client->out.capacity > OUT_KEEP && client->n_requests == 0)
-        writer_deinit(&client->out);
-    return true;
-}
-
 static void process_lines(struct client *client);
 static void refuse_long_line(struct client *client);
 
@@ -318,10 +215,10 @@ void client_flush(struct client *client)
         client_end(client, "out of memory");
         return;
     }
-    if (!send_answers(client))
+    if (!client_send_answers(client))
         return;
     count_buffers(client);
-    if (client->subscription && subscription_tell_lost(client) && !send_answers(client))
+    if (client->subscription && subscription_tell_lost(client) && !client_send_answers(client))
         return;
     update_paused(client);
     /* lines may wait in the frame that were not looked at while the client was paused or joining */
@@ -341,7 +238,7 @@ void client_request_ended(struct client *client)
 {
     client->n_requests--;
     /* the end of the iteration looks whether that was the last one */
-    mark_dirty(client);
+    client_mark_dirty(client);
 }
 
 /* ---- lines
@@ -417,7 +314,8 @@ static void process_lines(struct client *client)
     }
     client->processing = false;
     frame_trim(&client->frame);
-    mark_dirty(client); /* flushed at the end of the iteration, and watched for what is left then */
+    client_mark_dirty(
+        client); /* flushed at the end of the iteration, and watched for what is left then */
 }
 
 /* Returns false when nothing more is to be read now, or the client is gone (*ret_gone). */
@@ -461,7 +359,7 @@ static void on_event(void *context, unsigned events)
         return;
     }
     if (events & WATCH_WRITABLE)
-        mark_dirty(client);
+        client_mark_dirty(client);
     if (!(events & WATCH_READABLE))
         return;
     for (unsigned i = 0; i < READS_MAX && more && takes_lines(client); i++) {
@@ -470,16 +368,6 @@ static void on_event(void *context, unsigned events)
             return;
         process_lines(client);
     }
-}
-
-bool client_is_admin(const struct client *client)
-{
-    const struct credentials_admins *admins = &client->io->snapshot->credentials.admins;
-    struct credentials_user user;
-
-    ASSERT_OWNER(client->io->loop);
-    return credentials_user_of(&user, client->fd) == 0 &&
-           credentials_administers(admins, &user, geteuid());
 }
 
 /* ---- to another io thread
@@ -493,7 +381,7 @@ void client_depart(struct client *client)
     subscription_end(client);
     client->watch = watch_free(client->watch);
     timers_stop(&client->io->loop->timers, &client->retry);
-    note_behind(client, false);
+    client_note_behind(client, false);
     list_remove(&client->link);
     list_remove(&client->dirty);
     client->io = NULL;
@@ -512,7 +400,7 @@ int client_arrive(struct client *client, struct io *io, struct session *session)
     }
     if (io->state != IO_RUNNING && client->state == CLIENT_OPEN)
         client->state = CLIENT_DRAINING;
-    mark_dirty(client);
+    client_mark_dirty(client);
     return 0;
 }
 
@@ -547,7 +435,7 @@ void client_drain(struct client *client)
         client->state = CLIENT_DRAINING;
     if (client->session->durable && client->io->room.keep)
         withdraw_waiting(client);
-    mark_dirty(client);
+    client_mark_dirty(client);
 }
 
 void client_cut(struct client *client)
@@ -559,7 +447,7 @@ void client_cut(struct client *client)
         request_abort(container_of(list_first(&client->requests), struct request, link),
                       WIRE_SHUTTING_DOWN, "the broker is shutting down");
     client->processing = false;
-    if (!send_answers(client))
+    if (!client_send_answers(client))
         return;
     client_end(client, "shutting down");
 }

@@ -5,6 +5,7 @@
 
 #include "broker/stats.h"
 #include "rpc/request.h"
+#include "rpc/request.h"
 #include "util/log.h"
 
 enum { TELL_US = 1000000 };
@@ -302,4 +303,16 @@ bool police_addresses(struct police *police, struct address *addresses, size_t *
         stats_count(policy_denied);
     *n = n_kept;
     return n_kept > 0;
+}
+
+bool police_passes_call(struct request *request)
+{
+    struct police police;
+    struct fault fault;
+
+    police_request(&police, request);
+    if (police_passes(&police, request_name(request), &fault))
+        return true;
+    request_fail(request, &fault);
+    return false;
 }

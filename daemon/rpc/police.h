@@ -56,3 +56,5 @@ NODISCARD bool police_addresses(struct police *police, struct address *addresses
 /* An answer as a fault; for who judges himself. */
 void police_fault(const struct police *police, const struct policy_answer *answer, const char *what,
                   struct fault *ret_fault);
+/* A method that is no more than a name to the policy. Returns false when it was answered. */
+NODISCARD bool police_passes_call(struct request *request);

@@ -390,19 +390,6 @@ static void refuse_params(struct request *request, int r, const struct field_fau
     request_fail(request, &fault);
 }
 
-/* A method that is no more than a name to the policy. Returns false when it was answered. */
-static bool pass_by_policy(struct request *request)
-{
-    struct police police;
-    struct fault fault;
-
-    police_request(&police, request);
-    if (police_passes(&police, request_name(request), &fault))
-        return true;
-    request_fail(request, &fault);
-    return false;
-}
-
 static void run_call(struct client *client, struct message *message, const struct call *call,
                      struct batch *batch)
 {
@@ -443,7 +430,7 @@ static void run_call(struct client *client, struct message *message, const struc
     }
     request->thread = thread_of(request);
     if (police_concerns(client->io->snapshot->policy, call->method) &&
-        !policy_is_about(call->method) && !pass_by_policy(request))
+        !policy_is_about(call->method) && !police_passes_call(request))
         return;
     request_handler_of(call->method)(request);
 }
