@@ -61,7 +61,7 @@ static void look(struct status *status)
 {
     struct status_figures *figures = &status->figures;
     int64_t now_us = loop_clock_us(), connects = count_connects();
-    int64_t past_us = now_us - status->looked_us, pause_us = STATUS_PAUSE_MS * 1000;
+    int64_t past_us = now_us - status->looked_us, pause_us = INT64_C(1000) * STATUS_PAUSE_MS;
     struct proto_broker_stats_result now;
 
     stats_read(&now);

@@ -51,7 +51,7 @@ static void append(struct entry *entry, const char *name, const char *value, siz
     if (ENTRY_MAX_BYTES - entry->n < n_name + 1 + 8 + n_value + 1)
         return;
     unsigned char *to = entry->bytes + entry->n;
-    memcpy(to, name, n_name);
+    memcpy(to, name, n_name + 1); /* its end is overwritten */
     to += n_name;
     *to++ = '\n';
     for (int i = 0; i < 8; i++)
