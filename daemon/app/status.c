@@ -64,7 +64,7 @@ static void look(struct status *status)
 {
     struct status_figures *figures = &status->figures;
     int64_t now_us = loop_clock_us(), connects = count_connects();
-    int64_t past_us = now_us - status->looked_us;
+    int64_t past_us = now_us - status->looked_us, pause_us = INT64_C(1000) * STATUS_PAUSE_MS;
     struct proto_broker_stats_result now;
 
     stats_read(&now);
@@ -76,7 +76,7 @@ static void look(struct status *status)
     figures->log_lost = now.log_lost;
     /* rounded; over what is short or long ago it would not be what is going on */
     figures->connects_per_s =
-        past_us >= STATUS_PAUSE_MS * 1000 / 2 && past_us <= STATUS_PAUSE_MS * 1000 * 2
+        past_us >= pause_us / 2 && past_us <= pause_us * 2
             ? ((connects - status->connects_before) * 1000000 + past_us / 2) / past_us
             : 0;
     status->connects_before = connects;
@@ -113,7 +113,7 @@ static void send_it(struct status *status)
     look(status);
     status_text(&status->figures, line);
     if (strcmp(line, status->sent) != 0) {
-        strcpy(status->sent, line);
+        memcpy(status->sent, line, sizeof(line));
         systemd_notify("STATUS=%s", line);
     }
     /* connects a second: the pause that is told begins with the first, and rest is told once */

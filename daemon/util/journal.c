@@ -21,13 +21,15 @@ struct entry {
 
 int journal_open(const char *path)
 {
+    size_t n = strlen(path);
+
     if (journal_fd >= 0)
         return -EBUSY;
-    if (strlen(path) >= sizeof(journal_address.sun_path))
+    if (n >= sizeof(journal_address.sun_path))
         return -ENAMETOOLONG;
     /* not connected: a journal that is started anew is found again */
     journal_address.sun_family = AF_UNIX;
-    strcpy(journal_address.sun_path, path);
+    memcpy(journal_address.sun_path, path, n + 1);
     if (access(path, W_OK) < 0)
         return -errno;
     journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -49,7 +51,7 @@ static void append(struct entry *entry, const char *name, const char *value, siz
     if (ENTRY_MAX_BYTES - entry->n < n_name + 1 + 8 + n_value + 1)
         return;
     unsigned char *to = entry->bytes + entry->n;
-    memcpy(to, name, n_name);
+    memcpy(to, name, n_name + 1); /* its end is overwritten */
     to += n_name;
     *to++ = '\n';
     for (int i = 0; i < 8; i++)

@@ -136,8 +136,8 @@ write_line(enum log_level level, const char *message_id, const struct log_field 
     if (atomic_load_explicit(&journal_format, memory_order_relaxed) &&
         atomic_load_explicit(&native, memory_order_relaxed)) {
         tell_lost();
-        int r =
-            journal_send(level, message_id, line + n_prefix, n_line - n_prefix, fields, n_fields);
+        int r = journal_send((int)level, message_id, line + n_prefix, n_line - n_prefix, fields,
+                             n_fields);
         if (r == -EAGAIN)
             atomic_fetch_add_explicit(&n_lost, 1, memory_order_relaxed);
         if (r == 0 || r == -EAGAIN)
