@@ -554,7 +554,8 @@ class Life:
         before = page.calls()
         if arm and not at_end:
             arm()
-        daemon = Daemon(*self.rig.options(), *self.rig.extra, env=page.environment(), wait=False)
+        daemon = Daemon(*self.rig.options(), *self.rig.extra, "--set", "stop.drain_timeout=50ms", env=page.environment(),
+                        wait=False)
         daemon.__enter__()
         try:
             wait_until(lambda: not daemon.alive() or re.search(r" tcpbrokerd \S+ listens on ", daemon.log()), 10,
