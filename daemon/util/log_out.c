@@ -15,6 +15,8 @@ enum way {
     WAY_SOCKET, /* MSG_DONTWAIT */
 };
 
+enum { TRIES_MAX = 8 };
+
 static enum way way;
 static int out_fd = STDERR_FILENO;
 static atomic_uint n_lost;
@@ -53,7 +55,7 @@ static size_t put(const char *data, size_t n)
 {
     size_t done = 0;
 
-    while (done < n) {
+    for (unsigned i = 0; done < n && i < TRIES_MAX; i++) {
         ssize_t put = put_some(data + done, n - done);
         if (put > 0)
             done += (size_t)put;

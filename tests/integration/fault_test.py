@@ -16,7 +16,7 @@ from fault_scenarios import ELSEWHERE, ENDINGS, SCENARIOS
 from harness import ROOT, main
 
 # How many, and seconds at most.
-ALLOCATIONS, LIBRARY, CALLS, UNNOTICED, LIVES = (300, 8), (150, 5), (400, 8), (200, 4), (60, 5)
+ALLOCATIONS, SHORTAGES, LIBRARY, CALLS, UNNOTICED, LIVES = (300, 7), (80, 3), (150, 4), (400, 7), (200, 3), (60, 5)
 
 
 def methods():
@@ -80,6 +80,19 @@ class Faults(unittest.TestCase):
     @unittest.skipIf(NO_MALLOC, "a sanitizer has its own malloc; run it with the release build")
     def test_2_allocations(self):
         self.inject(("allocate",), ("own",), ALLOCATIONS)
+
+    @unittest.skipIf(NO_MALLOC, "a sanitizer has its own malloc; run it with the release build")
+    def test_2_no_memory_for_long(self):
+        """From one allocation on all of them fail, until the client has gone."""
+        if self.rig.daemon is None:
+            self.rig.start()
+        counted = faults.count_calls(self.rig, SCENARIOS, ("allocate",), ("own",))
+        tally = faults.Tally()
+        for case in faults.sample(faults.all_cases(counted), *SHORTAGES):
+            with self.subTest(str(case)):
+                self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally, 1 << 30))
+        self.assertLessEqual(set().union(*tally.symbols.values()), {"ENOBUFS", "closed"}, dict(tally.symbols))
+        print(f"\n  seed {faults.SEED}: {tally.figures()}")
 
     @unittest.skipIf(NO_MALLOC, "a sanitizer has its own malloc; run it with the release build")
     def test_2_allocations_of_the_library(self):

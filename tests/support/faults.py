@@ -498,14 +498,14 @@ class Tally:
         return "\n".join(lines)
 
 
-def run_case(rig, scenarios, case, tally):
-    """Run it; the daemon is started anew when it has not survived. Returns what is wrong, or None."""
+def run_case(rig, scenarios, case, tally, repeat=1):
+    """Run it, with so many faults in a row; the daemon is started anew when it has not survived. Returns what is wrong, or None."""
     if rig.daemon is None:
         rig.start()
     victim = Victim(rig.daemon.socket_path)
     began = time.monotonic()
     problem = ended = None
-    rig.page.arm(case.kind, case.error, case.at, (case.caller,))
+    rig.page.arm(case.kind, case.error, case.at, (case.caller,), repeat)
     try:
         try:
             scenarios[case.scenario].run(rig, victim)
@@ -554,7 +554,8 @@ class Life:
         before = page.calls()
         if arm and not at_end:
             arm()
-        daemon = Daemon(*self.rig.options(), *self.rig.extra, env=page.environment(), wait=False)
+        daemon = Daemon(*self.rig.options(), *self.rig.extra, "--set", "stop.drain_timeout=50ms", env=page.environment(),
+                        wait=False)
         daemon.__enter__()
         try:
             wait_until(lambda: not daemon.alive() or re.search(r" tcpbrokerd \S+ listens on ", daemon.log()), 10,
