@@ -1456,6 +1456,10 @@ struct tcpb_broker_stats_result {
     int64_t cancelled;
     /* requests refused because another thread owns the socket */
     int64_t not_owner;
+    /* connections that are told of events (Broker.Events) */
+    int64_t event_listeners;
+    /* events that one of them was not told, as it or the broker was too busy */
+    int64_t events_lost;
     /* requests refused by a limit */
     int64_t limit_refused;
     /* lines of the log that the journal did not take */
