@@ -1618,6 +1618,10 @@ struct tcpb_broker_stats_result {
     int64_t not_owner;
     /* 1: an administrator drains the broker (Broker.Drain) */
     int64_t draining;
+    /* connections that are told of events (Broker.Events) */
+    int64_t event_listeners;
+    /* events that one of them was not told, as it or the broker was too busy */
+    int64_t events_lost;
     /* requests refused by a limit */
     int64_t limit_refused;
     /* of these, by limits.requests */

@@ -55,6 +55,7 @@ static void collect(const struct proto_event *event, struct fields *ret_fields)
     add_number(ret_fields, TAG_BYTES_OUT, event->has_bytes_out, event->bytes_out);
     add_number(ret_fields, TAG_DURATION_US, event->has_duration_ms, event->duration_ms * 1000);
     add(ret_fields, TAG_REASON, event->has_reason, event->reason);
+    add(ret_fields, TAG_REASON, !event->has_reason && event->has_message, event->message);
     add(ret_fields, TAG_STAGE, event->has_stage, event->stage);
     add(ret_fields, TAG_ERROR, event->has_symbol, event->symbol);
 }

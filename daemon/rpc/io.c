@@ -60,6 +60,7 @@ void io_change(struct io *io, struct rpc_snapshot **snapshot)
     follow(io);
     for (size_t i = 0; (session = map_next(&io->sessions, &i, NULL));)
         sessions_follow(session);
+    subscriptions_follow(io);
 }
 
 int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)

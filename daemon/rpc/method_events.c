@@ -50,7 +50,7 @@ static bool may_see(struct request *request, const struct subscription_wish *wis
 {
     struct fault fault;
 
-    if ((!wish->all && wish->uid == request->client->uid) || client_is_admin(request->client))
+    if (subscription_allowed(request->client, wish))
         return true;
     fault_set(&fault, WIRE_EACCES,
               "Broker.Events: only administrators may see events of other users");

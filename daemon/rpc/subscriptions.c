@@ -3,12 +3,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/stats.h"
+
 struct subscription {
     struct list link; /* io->subscriptions */
     struct client *client;
     struct subscription_wish wish;
     uint64_t lost; /* and not told yet */
 };
+
+bool subscription_allowed(const struct client *client, const struct subscription_wish *wish)
+{
+    return (!wish->all && wish->uid == client->uid) || client_is_admin(client);
+}
 
 int subscription_set(struct client *client, const struct subscription_wish *wish)
 {
@@ -23,6 +30,7 @@ int subscription_set(struct client *client, const struct subscription_wish *wish
         list_append(&io->subscriptions, &subscription->link);
         client->subscription = subscription;
         events_listen(io->shared->events, io->index);
+        stats_count(event_listeners);
     }
     client->subscription->wish = *wish;
     return 0;
@@ -39,6 +47,7 @@ void subscription_end(struct client *client)
     list_remove(&subscription->link);
     free(subscription);
     events_unlisten(client->io->shared->events, client->io->index);
+    (void)stats_sub(event_listeners, 1);
 }
 
 /* How much may lie unread before an event. */
@@ -65,6 +74,12 @@ bool subscription_tell_lost(struct client *client)
     return true;
 }
 
+static void lose(struct subscription *subscription, uint64_t n)
+{
+    subscription->lost += n;
+    (void)stats_add(events_lost, (int64_t)n);
+}
+
 static void tell(struct subscription *subscription, const struct event_line *line)
 {
     const struct subscription_wish *wish = &subscription->wish;
@@ -75,7 +90,17 @@ static void tell(struct subscription *subscription, const struct event_line *lin
     /* what was lost is told before what came after it */
     if ((subscription->lost > 0 && !subscription_tell_lost(client)) ||
         client->out.n_data > limit_of(client) || !client_notify(client, line->text, line->n_text))
-        subscription->lost++;
+        lose(subscription, 1);
+}
+
+void subscriptions_follow(struct io *io)
+{
+    ASSERT_OWNER(io->loop);
+    list_for_each_safe (link, &io->subscriptions) {
+        struct client *client = container_of(link, struct subscription, link)->client;
+        if (!subscription_allowed(client, &client->subscription->wish))
+            subscription_end(client);
+    }
 }
 
 void subscriptions_deliver(void *context, const struct event_line *line, uint64_t lost)
@@ -85,7 +110,8 @@ void subscriptions_deliver(void *context, const struct event_line *line, uint64_
     ASSERT_OWNER(io->loop);
     list_for_each (link, &io->subscriptions) {
         struct subscription *subscription = container_of(link, struct subscription, link);
-        subscription->lost += lost;
+        if (lost > 0)
+            lose(subscription, lost);
         tell(subscription, line);
         if (lost > 0)
             (void)subscription_tell_lost(subscription->client);

@@ -21,10 +21,14 @@ struct subscription_wish {
     uid_t uid;        /* else of that one */
 };
 
+/* May the client see that? What concerns others is for administrators. */
+bool subscription_allowed(const struct client *client, const struct subscription_wish *wish);
 /* From now on, in place of what was wished before. */
 NODISCARD int subscription_set(struct client *client, const struct subscription_wish *wish);
 /* Fine when there is none. */
 void subscription_end(struct client *client);
+/* After a reload: those end that are not allowed any more. */
+void subscriptions_follow(struct io *io);
 /* Tell how many were lost, if any were and there is room now. True: it was. */
 bool subscription_tell_lost(struct client *client);
 /* An events_deliver; context: the struct io. */

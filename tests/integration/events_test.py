@@ -654,6 +654,7 @@ class Listening(Base):
             lost += event.get("lost", 0)
         self.assertEqual(told + lost, n)
         self.assertGreater(lost, n // 4)
+        self.assertEqual(clients[0].call("Broker.Stats")["events_lost"], lost)
         self.assertGreater(told, 100)
         lazy.barrier(clients[0], "as before")
 
@@ -668,16 +669,19 @@ class Listening(Base):
                     client.call("TCPClose", [client.connect(server.port)])
             except (Closed, RpcError):
                 pass  # it was stopped
-        threads = [threading.Thread(target=traffic, args=(self.client(f"client {i}"),), daemon=True) for i in range(4)]
+        threads_of = [self.client(f"client {i}") for i in range(4)]
+        threads = [threading.Thread(target=traffic, args=(client,), daemon=True) for client in threads_of]
         for thread in threads:
             thread.start()
         for i in range(60):
             watcher = Watcher(self.daemon)
+            self.assertGreaterEqual(threads_of[0].call("Broker.Stats")["event_listeners"], 1)
             if i % 3:
                 watcher.read()
             if i % 2:
                 watcher.raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             watcher.raw.close()
+        wait_until(lambda: threads_of[0].call("Broker.Stats")["event_listeners"] == 0, what="nobody listening")
         with Watcher(self.daemon) as watcher:
             watcher.read()
             self.daemon.terminate()  # in the middle of it
