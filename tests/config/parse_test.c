@@ -141,7 +141,7 @@ TEST(parse, unknown_names)
     CHECK(refused("[tls]\nstagger = 1s\n",
                   "x.conf:2: there is no tls.stagger; did you mean connect.stagger?"));
     CHECK(refused("[stop]\nqqqqqqqq = 1s\n",
-                  "x.conf:2: there is no stop.qqqqqqqq; [stop] has drain_timeout"));
+                  "x.conf:2: there is no stop.qqqqqqqq; [stop] has drain_timeout, keep"));
     done();
 }
 
