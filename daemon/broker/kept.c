@@ -425,8 +425,9 @@ static int group(struct kept *kept, struct map *sessions, struct map *numbers)
     list_for_each_safe (link, &kept->sessions) {
         struct kept_session *session = container_of(link, struct kept_session, link);
         if (map_get(sessions, session->id)) {
+            ASSERT(list_empty(&session->sockets)); /* they come below */
             list_remove(link);
-            kept_session_free(session);
+            free(session);
         } else if ((r = map_put(sessions, session->id, session))) {
             return r;
         }
