@@ -1522,7 +1522,7 @@ struct tcpb_broker_stats_result {
     int64_t clients;
     /* client connections so far */
     int64_t clients_total;
-    /* clients turned away (limit of connections) */
+    /* clients turned away by listen.clients */
     int64_t clients_refused;
     /* sockets in the table */
     int64_t sockets;
@@ -1652,7 +1652,7 @@ struct tcpb_broker_stats_result {
     int64_t refused_pings_per_second;
     /* of these, by limits.tokens_per_user */
     int64_t refused_tokens_per_user;
-    /* clients turned away by limits.clients_per_user; they are among clients_refused */
+    /* clients turned away by limits.clients_per_user */
     int64_t refused_clients_per_user;
     /* programs turned away at a door by limits.passages_per_user */
     int64_t refused_passages_per_user;

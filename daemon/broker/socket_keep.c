@@ -226,6 +226,7 @@ static void forget(struct session *session, struct socket *socket)
     timers_stop(&session->room->loop->timers, &socket->close_timer);
     connection_free(socket->connection);
     shelf_unref(socket->shelf);
+    account_discharge(&socket->charge);
     free(socket->carry);
     free(socket);
 }
@@ -251,6 +252,7 @@ int socket_leave(struct session *session, struct socket *socket, struct kept_soc
         kept->hostname = kept->hostname ? strdup(kept->hostname) : NULL;
         session_socket_free(session, socket, false);
     } else {
+        socket->notes.told = true; /* it goes on: its end is told by who comes after */
         kept->fd = take_fd(socket);
         forget(session, socket);
     }

@@ -60,7 +60,6 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
         r = account_charge(session->share->account, ACCOUNT_CLIENTS, io->room.limits,
                            &client->charge);
     if (r > 0) {
-        stats_count(clients_refused);
         shares_turn_away(session ? session->share : NULL, ACCOUNT_CLIENTS, io->room.limits,
                          "client", uid, pid);
         r = CLIENT_E_LIMIT;

@@ -212,6 +212,21 @@ void collect_crl_expiry(const struct metrics_family *family)
     }
 }
 
+void collect_policy_decisions(const struct metrics_family *family)
+{
+    const struct policy *policy = family->shared->snapshot->policy;
+
+    for (size_t i = 0; policy && i < policy->n_rules; i++) {
+        const struct policy_rule *rule = &policy->rules[i];
+        tell(family,
+             LABELS({"verdict", policy_verdict_name(rule->verdict)}, {"rule", rule->name}),
+             (int64_t)atomic_load_explicit(&rule->hits, memory_order_relaxed));
+    }
+    if (policy)
+        tell(family, LABELS({"verdict", policy_verdict_name(POLICY_DENY)}, {"rule", ""}),
+             (int64_t)atomic_load_explicit(&policy->preset_hits, memory_order_relaxed));
+}
+
 void collect_pool_idle(const struct metrics_family *family)
 {
     const struct pools *pools = &family->shared->snapshot->pools;

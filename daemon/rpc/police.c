@@ -5,7 +5,6 @@
 
 #include "broker/stats.h"
 #include "rpc/request.h"
-#include "rpc/request.h"
 #include "util/log.h"
 
 enum { TELL_US = 1000000 };

@@ -95,7 +95,7 @@ class Limits(AccountTestCase):
         self.all_is_well()
         self.counted("limits.clients_per_user", 20)
         self.assertEqual(self.row()["refused"], 20)
-        self.assertGreaterEqual(self.admin.call("Broker.Stats")["clients_refused"], 20)
+        self.assertGreaterEqual(self.admin.call("Broker.Stats")["refused_clients_per_user"], 20)
         self.daemon.wait_log(rf"client of uid {BAD} pid \d+ turned away: limits\.clients_per_user is 5")
         self.assertLess(self.daemon.log().count("turned away"), 10, "not a line for each")
         clients.pop().close()

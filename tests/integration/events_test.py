@@ -625,7 +625,7 @@ class Listening(Base):
 
     def test_who_does_not_read(self):
         """Loses events, is told how many, and neither the daemon's memory nor anybody else feels it."""
-        self.start(threads__io=2)
+        self.start(threads__io=2, limits__connects_per_second=0)
         reader, lazy = self.use(Watcher(self.daemon)), self.use(Watcher(self.daemon))
         port, n = servers.closed_port(), 6000
         before = self.daemon.rss_kib()

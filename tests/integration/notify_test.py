@@ -50,7 +50,7 @@ class NotifyTest(OwnDaemonTestCase):
         self.manager.wait_status(lambda line: line == "Listening: 0 clients, 0 sockets", seconds(10))
 
     def test_status_under_load_comes_now_and_then(self):
-        self.begin()
+        self.begin(config={"limits.connects_per_second": 0})
         with Server(echo) as server, Client(self.daemon) as client:
             end = time.monotonic() + 3 * PAUSE
             made = 0

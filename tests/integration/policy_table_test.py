@@ -155,7 +155,7 @@ CLOSED = [
 
 
 class Table(NetTestCase):
-    TUNNEL = re.compile(r"tunnel t(\d+) failed: .* \[(\w+)\]")
+    TUNNEL = re.compile(r"tunnel t(\d+) (?:failed|denied): .* \[(\w+)\]")
 
     def is_target(self, host):
         """Can a tunnel be told so? A name is one there, with letters in its last part, and an address has one spelling."""
@@ -304,7 +304,7 @@ socket = {self.path("s")}
         self.enter("t")
         self.accepted(self.PUBLIC)
         self.enter("t")
-        self.daemon.wait_log(r"tunnel t failed: .*10\.0\.0\.1.* \[EACCES\]")
+        self.daemon.wait_log(r"tunnel t denied: .*10\.0\.0\.1.* \[EACCES\]")
         self.nobody_came()
 
     def test_socks(self):
