@@ -212,7 +212,8 @@ class SystemCalls(OwnDaemonTestCase):
         found = self.calls(action)
         print(f"{n} round trips of 64 bytes: {found}", file=sys.stderr)
         for forbidden in ("futex", "timerfd_settime", "mmap", "munmap", "brk", "epoll_ctl"):
-            self.assertLess(found.get(forbidden, 0), n // 20, found)
+            # a thread that waits has one when strace comes
+            self.assertLess(found.get(forbidden, 0), n // (10 if forbidden == "futex" else 20), found)
         # there: epoll_wait, recv, write; back: epoll_wait, read, send
         self.assertLess(sum(found.values()), 10 * n, found)
 

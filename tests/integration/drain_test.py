@@ -276,7 +276,7 @@ class Drain(OwnDaemonTestCase):
             number = self.client.connect(self.peer.port)
             self.client.call("TCPClose", [self.client.connect(self.peer.port), 2])
             self.drain(1)
-            wait_told(b"STATUS=Draining, nothing new is begun: 2 clients, 1 socket")
+            wait_told(b"STATUS=Draining, nothing new is begun: 1 client, 1 socket")
             self.client.call("TCPClose", [number, 2])
             wait_told(b"STOPPING=1")
             self.ended()

@@ -18,7 +18,8 @@ Ending = collections.namedtuple("Ending", "method run")
 
 # How a daemon may be ended, by run(daemon, client) while requests run: a method that does that has its place here. It may not be
 # answered when something has failed.
-ENDINGS = {"end": Ending(None, lambda daemon, client: daemon.terminate())}
+ENDINGS = {"end": Ending(None, lambda daemon, client: daemon.terminate()),
+           "drain": Ending("Broker.Drain", lambda daemon, client: client.send("Broker.Drain", timeout_ms=0))}
 # Methods that no scenario can call: why, and where they meet faults instead.
 ELSEWHERE = {}
 
@@ -373,3 +374,33 @@ def reload(rig, victim):
     victim.ask("Broker.Hello")
 
 
+@scenario
+def administer(rig, victim):
+    flow = connect(rig, victim)
+    rows = victim.ask("Broker.List", {"all": True})["sockets"]
+    if flow.number not in [row["socket"] for row in rows]:
+        raise Wrong(f"{flow.number} is not in the list: {rows}")
+    victim.ask("Broker.Users")
+    victim.ask("Broker.Doors")
+    victim.ask("Broker.Pools")
+    victim.ask("Broker.Log")
+    if victim.ask("Broker.Close", {"socket": flow.number})["closing"]:
+        raise Wrong("an abort takes its time")
+    victim.refused("TCPSend", {"socket": flow.number, "data": "x"})
+
+
+@scenario
+def observe(rig, victim):
+    if victim.ask("Broker.Events", {"classes": ["listen"]})["classes"] != ["listen"]:
+        raise Wrong("other classes than those asked for")
+    victim.ask("Broker.Events", {"off": True})
+    if "tcpbroker_clients " not in victim.ask("Broker.Metrics")["text"]:
+        raise Wrong("no clients among the metrics")
+
+
+@scenario
+def policy(rig, victim):
+    answer = victim.ask("Policy.Test", {"hostname": "localhost", "port": 9, "timeout_ms": MS})
+    if answer["verdict"] != "allow" or not answer["addresses"]:
+        raise Wrong(f"not what an open policy says: {answer}")
+    victim.ask("Policy.Show")
