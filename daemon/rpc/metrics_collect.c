@@ -218,8 +218,7 @@ void collect_policy_decisions(const struct metrics_family *family)
 
     for (size_t i = 0; policy && i < policy->n_rules; i++) {
         const struct policy_rule *rule = &policy->rules[i];
-        tell(family,
-             LABELS({"verdict", policy_verdict_name(rule->verdict)}, {"rule", rule->name}),
+        tell(family, LABELS({"verdict", policy_verdict_name(rule->verdict)}, {"rule", rule->name}),
              (int64_t)atomic_load_explicit(&rule->hits, memory_order_relaxed));
     }
     if (policy)
