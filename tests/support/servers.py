@@ -272,6 +272,10 @@ class Peer(Listener):
         connection.settimeout(seconds(timeout))
         return connection
 
+    def nobody(self):
+        """Whether none came before the last that was taken but those that were."""
+        return self.queue.empty()
+
 
 class BlackHole:
     """A listening port whose accept queue is full: further SYNs are dropped, connects hang."""
