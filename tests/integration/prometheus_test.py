@@ -129,7 +129,7 @@ class Files(unittest.TestCase):
                 "tcpbroker_accepts_total", "tcpbroker_attached_total", "tcpbroker_offers", "tcpbroker_offers_expired_total",
                 "tcpbroker_pings_total", "tcpbroker_door_accepts_total", "tcpbroker_door_failures_total",
                 "tcpbroker_pool_reused_total", "tcpbroker_lookups_cached_negative_total", "tcpbroker_lookups_running",
-                "process_virtual_memory_bytes"}
+                "process_virtual_memory_bytes", "tcpbroker_draining", "tcpbroker_event_listeners"}
         self.assertEqual({each.name for each in exposition.table()} - shown, left)
 
 
