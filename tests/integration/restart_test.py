@@ -190,7 +190,7 @@ class Restart(RestartCase):
         try:
             while True:
                 ids.append(raw.send("TCPSend", {"socket": number, "data": "x"}))
-        except OSError:
+        except (OSError, Closed):
             pass
         stop.join()
         sent = 0
