@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "rpc/admin.h"
+#include "rpc/consult.h"
 #include "rpc/errand.h"
 #include "rpc/method.h"
 #include "util/log.h"
@@ -130,17 +131,16 @@ void method_broker_close(struct request *request)
 
 struct drain_call {
     struct rpc_drain drain;
-    struct io *home;
-    struct request *request; /* NULL: nobody waits; it is done all the same */
+    struct consult consult; /* nobody waits: it is done all the same */
 };
 
 static void answer_drain(struct request *request, const struct drain_call *call)
 {
     struct proto_broker_drain_result result = {.draining = call->drain.draining,
-                                               .sockets = table_count(call->home->shared->table)};
+                                               .sockets =
+                                                   table_count(call->consult.home->shared->table)};
     struct fault fault;
 
-    request->withdraw = NULL;
     if (!call->drain.stopping) {
         request_answer(request, &result);
         return;
@@ -153,20 +153,13 @@ static void on_drain_done(struct mail *mail)
 {
     struct rpc_drain *drain = container_of(mail, struct rpc_drain, done);
     struct drain_call *call = container_of(drain, struct drain_call, drain);
-    struct io *home = call->home;
+    struct io *home = call->consult.home;
+    struct request *request = consult_back(&call->consult);
 
-    ASSERT_OWNER(home->loop);
-    if (call->request)
-        answer_drain(call->request, call);
+    if (request)
+        answer_drain(request, call);
     free(call);
-    home->n_away--;
-    io_check_drained(home);
-}
-
-static void withdraw_drain(struct request *request, struct fault *fault)
-{
-    (void)fault;
-    request->op.drain->request = NULL;
+    consult_over(home);
 }
 
 void method_broker_drain(struct request *request)
@@ -186,8 +179,6 @@ void method_broker_drain(struct request *request)
         fail_memory(request);
         return;
     }
-    call->home = io;
-    call->request = request;
     call->drain = (struct rpc_drain){.mail = {.deliver = io->shared->drain},
                                      .done = {.deliver = on_drain_done},
                                      .reply_to = io->loop,
@@ -197,10 +188,7 @@ void method_broker_drain(struct request *request)
                                      .session = request->client->session->id,
                                      .uid = request->client->uid,
                                      .pid = request->client->pid};
-    request->op.drain = call;
-    request->withdraw = withdraw_drain;
-    io->n_away++;
-    loop_post(io->shared->control, &call->drain.mail);
+    consult_control(&call->consult, request, &call->drain.mail);
 }
 
 /* ---- Broker.Log ---- */

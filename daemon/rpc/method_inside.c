@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "rpc/consult.h"
 #include "rpc/method.h"
 
 static void fail_memory(struct request *request)
@@ -18,15 +19,13 @@ static void fail_memory(struct request *request)
 
 struct doors_call {
     struct rpc_doors doors;
-    struct io *home;
-    struct request *request; /* NULL: nobody waits */
+    struct consult consult;
 };
 
 static void answer_doors(struct request *request, const struct rpc_doors *doors)
 {
     struct proto_door_row *rows = calloc(doors->n_doors + 1, sizeof(*rows));
 
-    request->withdraw = NULL;
     if (doors->no_memory || !rows) {
         free(rows);
         fail_memory(request);
@@ -55,21 +54,14 @@ static void on_doors_done(struct mail *mail)
 {
     struct rpc_doors *doors = container_of(mail, struct rpc_doors, done);
     struct doors_call *call = container_of(doors, struct doors_call, doors);
-    struct io *home = call->home;
+    struct io *home = call->consult.home;
+    struct request *request = consult_back(&call->consult);
 
-    ASSERT_OWNER(home->loop);
-    if (call->request)
-        answer_doors(call->request, doors);
+    if (request)
+        answer_doors(request, doors);
     free(doors->doors);
     free(call);
-    home->n_away--;
-    io_check_drained(home);
-}
-
-static void withdraw_doors(struct request *request, struct fault *fault)
-{
-    (void)fault;
-    request->op.doors->request = NULL;
+    consult_over(home);
 }
 
 void method_broker_doors(struct request *request)
@@ -81,15 +73,10 @@ void method_broker_doors(struct request *request)
         fail_memory(request);
         return;
     }
-    call->home = io;
-    call->request = request;
     call->doors = (struct rpc_doors){.mail = {.deliver = io->shared->doors},
                                      .done = {.deliver = on_doors_done},
                                      .reply_to = io->loop};
-    request->op.doors = call;
-    request->withdraw = withdraw_doors;
-    io->n_away++;
-    loop_post(io->shared->control, &call->doors.mail);
+    consult_control(&call->consult, request, &call->doors.mail);
 }
 
 /* ---- Broker.Pools ---- */

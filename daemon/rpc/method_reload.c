@@ -3,13 +3,13 @@
  */
 #include <stdlib.h>
 
+#include "rpc/consult.h"
 #include "rpc/method.h"
 #include "util/log.h"
 
 struct reload_call {
     struct rpc_reload reload;
-    struct io *home;
-    struct request *request; /* NULL: nobody waits; the reload goes on */
+    struct consult consult; /* nobody waits: the reload goes on */
 };
 
 static void answer(struct request *request, const struct rpc_reload *reload)
@@ -21,7 +21,6 @@ static void answer(struct request *request, const struct rpc_reload *reload)
     };
     struct fault fault;
 
-    request->withdraw = NULL;
     if (reload->generation > 0) {
         request_answer(request, &result);
         return;
@@ -36,20 +35,13 @@ static void on_done(struct mail *mail)
 {
     struct rpc_reload *reload = container_of(mail, struct rpc_reload, done);
     struct reload_call *call = container_of(reload, struct reload_call, reload);
-    struct io *home = call->home;
+    struct io *home = call->consult.home;
+    struct request *request = consult_back(&call->consult);
 
-    ASSERT_OWNER(home->loop);
-    if (call->request)
-        answer(call->request, reload);
+    if (request)
+        answer(request, reload);
     free(call);
-    home->n_away--;
-    io_check_drained(home);
-}
-
-static void withdraw(struct request *request, struct fault *fault)
-{
-    (void)fault;
-    request->op.reload->request = NULL;
+    consult_over(home);
 }
 
 void method_broker_reload(struct request *request)
@@ -65,13 +57,8 @@ void method_broker_reload(struct request *request)
     }
     log_notice("reload asked for: uid %u pid %d session %llu", (unsigned)request->client->uid,
                (int)request->client->pid, (unsigned long long)request_session(request)->id);
-    call->home = io;
-    call->request = request;
     call->reload.mail.deliver = io->shared->reload;
     call->reload.done.deliver = on_done;
     call->reload.reply_to = io->loop;
-    request->op.reload = call;
-    request->withdraw = withdraw;
-    io->n_away++;
-    loop_post(io->shared->control, &call->reload.mail);
+    consult_control(&call->consult, request, &call->reload.mail);
 }

@@ -18,15 +18,12 @@
 
 struct request;
 struct batch;
-struct doors_call;
-struct drain_call;
+struct consult;
 struct echo;
 struct errand;
 struct gather;
 struct job;
 struct policy_test;
-struct metrics_call;
-struct reload_call;
 
 struct request {
     struct list link; /* client->requests */
@@ -57,13 +54,10 @@ struct request {
                 struct policy_test *test; /* rpc/method_policy.c */
             };
         };
-        struct errand *errand;        /* rpc/errand.h */
-        struct gather *gather;        /* rpc/method_list.c */
-        struct echo *echo;            /* rpc/method_ping.c */
-        struct reload_call *reload;   /* rpc/method_reload.c */
-        struct drain_call *drain;     /* rpc/method_admin.c */
-        struct doors_call *doors;     /* rpc/method_inside.c */
-        struct metrics_call *metrics; /* rpc/method_metrics.c */
+        struct errand *errand;   /* rpc/errand.h */
+        struct gather *gather;   /* rpc/method_list.c */
+        struct echo *echo;       /* rpc/method_ping.c */
+        struct consult *consult; /* rpc/consult.h */
     } op;
 };
 
