@@ -57,6 +57,42 @@ static int set_ciphers(SSL_CTX *context, const char *ciphers, char *error_text, 
     return -EINVAL;
 }
 
+/* How many bytes a client with this context would begin with: the lists of ciphers, groups and
+ * signature algorithms are in it. 0: out of memory. */
+static int hello_size(SSL_CTX *context)
+{
+    SSL *ssl = SSL_new(context);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    int n = 0;
+
+    if (ssl && in && out) {
+        SSL_set_bio(ssl, in, out);
+        SSL_set_connect_state(ssl);
+        (void)SSL_do_handshake(ssl); /* it wants an answer */
+        n = (int)BIO_pending(out);
+    } else {
+        BIO_free(in);
+        BIO_free(out);
+    }
+    SSL_free(ssl);
+    ERR_clear_error();
+    return n;
+}
+
+/* OpenSSL 3.0 takes an algorithm that it had no memory to look up for one that there is not, and
+ * says nothing (ssl_load_ciphers(), ssl_setup_sig_algs()): a new context that has less to say than
+ * another had is not whole. */
+static bool is_whole(SSL_CTX *context)
+{
+    static atomic_int most;
+    int n = hello_size(context), before = atomic_load_explicit(&most, memory_order_relaxed);
+
+    while (before < n && !atomic_compare_exchange_weak_explicit(
+                             &most, &before, n, memory_order_relaxed, memory_order_relaxed))
+        ;
+    return n > 0 && n >= before;
+}
+
 static int set_up_context(struct trust *trust, const struct trust_settings *settings,
                           char *error_text, size_t n_error_text)
 {
@@ -67,7 +103,7 @@ static int set_up_context(struct trust *trust, const struct trust_settings *sett
     }
     SSL_CTX *context = SSL_CTX_new(TLS_method());
     trust->context = context;
-    if (!context)
+    if (!context || !is_whole(context))
         return -ENOMEM;
     SSL_CTX_set_security_level(context, settings->security_level);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);

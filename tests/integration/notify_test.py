@@ -145,9 +145,11 @@ class NotifyTest(OwnDaemonTestCase):
     def test_signs_of_life_only_while_every_thread_lives(self):
         watchdog_ms = seconds(WATCHDOG_MS)
         self.begin(watchdog_ms, config={"threads.io": "2", "threads.dial": "2"})
-        tids = threads(self.daemon.pid)
+        names = ("io-0", "io-1", "dial-0", "dial-1", "resolver", "main")
+        # a thread has its name a moment after it has begun
+        tids = wait_until(lambda: set(names) <= set(found := threads(self.daemon.pid)) and found, what="all names")
         interval = watchdog_ms / 1000
-        for name in ("io-0", "io-1", "dial-0", "dial-1", "resolver", "main"):
+        for name in names:
             with self.subTest(name):
                 self.manager.wait(lambda message: message.get("WATCHDOG") == "1", 2 * interval, "a sign of life")
                 log_before = len(self.daemon.log())

@@ -29,7 +29,8 @@ TEST(account, charges)
 {
     struct accounts *accounts;
     struct account *account, *other;
-    struct account_charge charges[4] = {{NULL}}, moved = {NULL}, empty = {NULL};
+    struct account_charge charges[4] = {{.account = NULL}}, moved = {.account = NULL},
+                          empty = {.account = NULL};
     struct account_facts facts;
     uid_t uid = 7;
 
@@ -68,7 +69,7 @@ TEST(account, lowered)
 {
     struct accounts *accounts;
     struct account *account;
-    struct account_charge charges[3] = {{NULL}}, more = {NULL};
+    struct account_charge charges[3] = {{.account = NULL}}, more = {.account = NULL};
     struct account_limits lower = limits;
 
     lower.quotas[ACCOUNT_CLIENTS] = 1;
@@ -117,7 +118,7 @@ TEST(account, forgotten)
 {
     struct accounts *accounts;
     struct account *account, *again;
-    struct account_charge charge = {NULL};
+    struct account_charge charge = {.account = NULL};
     int64_t wait_ms;
 
     CHECK_INT(accounts_new(&accounts, 2, 1), 0);
@@ -267,7 +268,7 @@ static int64_t allowed(void)
 
 static void charge_and_take(struct account_share *share, unsigned *seed)
 {
-    struct account_charge charges[20] = {{NULL}};
+    struct account_charge charges[20] = {{.account = NULL}};
     int64_t n = 0, wait_ms;
 
     for (size_t i = 0; i < 20; i++) {
