@@ -237,7 +237,7 @@ class Full(ChatCase):
     def test_newcomers_wait(self):
         for number in range(14):
             self.members.join(f"n{number}")
-        wait_until(lambda: self.client.call("Broker.Stats")["limit_refused"], what="the limit")
+        wait_until(lambda: self.n_sockets() == 1 + 9, what="the limit")
         self.assertIsNone(self.server.poll())
         for number in range(6):
             self.members.leave(f"n{number}")
