@@ -7,7 +7,7 @@ The first line of somebody is their nick, each other line goes to everybody else
 is dropped when KEEP characters wait for them. SIGTERM ends it: the broker closes what a program leaves behind. At its
 limits.requests (each member takes one, and one more while slow to read) others wait until somebody leaves."""
 import collections, json, os, signal, socket, sys
-KEEP, full, running, most = 1 << 17, None, 0, 2  # full: the listening socket, while nobody is let in; the rest: requests
+KEEP, full, running, most = 1 << 17, None, 0, 2  # full: the listening socket, while nobody is let in
 nicks, unsent, sending = {}, collections.defaultdict(str), set()  # all by the number of the socket
 broker = socket.socket(socket.AF_UNIX)
 broker.connect(os.environ.get("TCPBROKER_SOCKET", "/run/tcpbroker/tcpbroker.sock"))
