@@ -23,10 +23,10 @@ static int wrong(struct trouble *trouble, const char *key, const char *item, con
     return -EINVAL;
 }
 
-/* Room for the items of a list; one more, so that none is no lack of memory. */
+/* Room for the items of a list, for one at least: none is no lack of memory. */
 static void *room(const struct config_list *list, size_t n_each)
 {
-    return calloc(list->n + 1, n_each);
+    return calloc(list->n ? list->n : 1, n_each);
 }
 
 /* ---- the conditions ---- */

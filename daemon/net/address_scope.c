@@ -79,9 +79,9 @@ static enum address_scope scope4(uint32_t address)
 
 static bool in_block(const uint8_t bytes[16], const struct block6 *block)
 {
-    for (unsigned i = 0; i * 16 < block->bits; i++) {
+    for (size_t i = 0; i * 16 < block->bits; i++) {
         unsigned part = (unsigned)bytes[2 * i] << 8 | bytes[2 * i + 1];
-        unsigned left = block->bits - i * 16;
+        size_t left = block->bits - i * 16;
         if ((part ^ block->first[i]) >> (left < 16 ? 16 - left : 0))
             return false;
     }
