@@ -873,6 +873,7 @@ class Leases(threading.Thread):
 
 class Model(TestCase):
     DAEMON_OPTIONS = {"config": {"threads.io": 3, "limits.sockets_per_session": LIMIT, "io.close_timeout": "30s",
+                                 "limits.connects_per_second": 0,
                                  "limits.requests": 1024}, "resolver": True}
 
     @classmethod

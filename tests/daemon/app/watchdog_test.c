@@ -77,9 +77,9 @@ TEST(watchdog, names_the_loop_that_hangs)
     CHECK_STRING(bench.who, "hangs");
     CHECK(bench.watchdog.under_way);
     watchdog_stop(&bench.watchdog);
-    loop_free(bench.others[1]); /* the ping goes on to control now */
-    loop_stop(bench.others[0]);
+    loop_stop(bench.others[0]); /* it may still be in the middle of posting to the other */
     loop_join(bench.others[0]);
+    loop_free(bench.others[1]); /* the ping goes on to control now */
     loop_free(bench.others[0]);
     loop_free(bench.control);
     CHECK(!bench.watchdog.under_way);
