@@ -58,6 +58,8 @@ class Scene:
         self.far_origin = parties.Origin(bench.build, bench.folder, self.beside)
         self.broker = parties.Daemon(
             bench.build, bench.folder, near if one_core else (),
+            # one user may not hold up all threads of the resolver: more of them, so that all 200 hang
+            settings=("threads.resolver_max=1024",),
             environment={"LD_PRELOAD": str(bench.build / "tests/support/libslow_resolver.so"),
                          "SLOW_RESOLVER_RELEASE": str(self.release),
                          "SLOW_RESOLVER_LOG": str(self.asked)})
