@@ -137,7 +137,8 @@ static int set_up(struct tls_engine *engine, const struct trust *trust,
 {
     SSL *ssl = engine->ssl;
 
-    SSL_set_app_data(ssl, engine);
+    if (SSL_set_app_data(ssl, engine) != 1)
+        return -ENOMEM; /* what is called back would not find it */
     if (request->hand_out && !engine->server && trust_ktls(trust))
         tls_kernel_wish(engine);
     if (request->min_tls13 && SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)

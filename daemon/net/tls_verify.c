@@ -274,6 +274,19 @@ static bool has_pinned_key(X509_STORE_CTX *store, const struct trust *trust)
     return false;
 }
 
+/* What is asked of the chain, the name too, OpenSSL copies from the SSL, and does not look whether
+ * it had the memory for that (3.0, ssl_verify_cert_chain()): without it no name would be asked for.
+ */
+static bool all_is_asked(X509_STORE_CTX *store, const struct tls_engine *engine)
+{
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(store);
+
+    if (X509_VERIFY_PARAM_set1(param, SSL_get0_param(engine->ssl)) == 1)
+        return true;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+    return false;
+}
+
 int tls_verify_chain(X509_STORE_CTX *store, void *trust)
 {
     struct tls_engine *engine = engine_of(store);
@@ -283,9 +296,9 @@ int tls_verify_chain(X509_STORE_CTX *store, void *trust)
     if (!engine->verify && !engine->explain)
         return 1; /* nobody asked */
     ERR_set_mark();
-    bool verified =
-        policies_sound(store) && ((X509_verify_cert(store) > 0 && has_pinned_key(store, trust)) ||
-                                  find_other_way(store, trust));
+    bool verified = all_is_asked(store, engine) && policies_sound(store) &&
+                    ((X509_verify_cert(store) > 0 && has_pinned_key(store, trust)) ||
+                     find_other_way(store, trust));
     bool accepted = verified || !engine->verify;
     if (accepted)
         ERR_pop_to_mark(); /* what failed on the way is no failure of the handshake */
