@@ -361,7 +361,9 @@ class Limits(AccountTestCase):
             number = client.call("TCPSocket")["socket"]
             self.refused(client.error("TCPOffer", [number]), "limits.tokens_per_user", 3)
             client.call("TCPClose", [number, 2])
-        clients[0].call("Session.Open", [70000])  # the same one
+        for _ in range(20):
+            clients[0].call("Session.Open", [70000])  # the same one
+        self.assertEqual(self.daemon.log().count("outlives its connections by 70000 ms"), 1, "not a line for each")
         with self.good.client(self.daemon) as good:
             good.call("Session.Open", [60000])
             good.call("TCPClaim", [good.call("TCPOffer", [good.call("TCPSocket")["socket"]])["token"]])
