@@ -14,6 +14,7 @@
 #include "app/unix_socket.h"
 #include "broker/stats.h"
 #include "proto/socket_path.h"
+#include "rpc/admin.h"
 #include "rpc/io.h"
 #include "util/log.h"
 
@@ -123,6 +124,15 @@ static void refuse(struct listener *listener, const struct ucred *peer)
               uid, pid, (long long)listener->max_clients, n_silent);
 }
 
+/* An administrator has some places more. */
+static bool has_place(const struct listener *listener, int fd)
+{
+    int64_t n = atomic_load_explicit(&stats.clients, memory_order_relaxed);
+
+    return n < listener->max_clients || (n < listener->max_clients + ADMIN_CLIENTS_MORE &&
+                                         admin_is(&listener->shared->snapshot->credentials, fd));
+}
+
 static void on_accepted(void *context, int fd)
 {
     struct listener *listener = context;
@@ -134,7 +144,7 @@ static void on_accepted(void *context, int fd)
         close(fd);
         return;
     }
-    if (atomic_load_explicit(&stats.clients, memory_order_relaxed) >= listener->max_clients) {
+    if (!has_place(listener, fd)) {
         stats_count(clients_refused);
         refuse(listener, &peer);
         close(fd);

@@ -164,20 +164,27 @@ void accounts_leave(struct accounts *accounts, struct account_share *share)
 
 /* ---- charging ---- */
 
-int account_charge(struct account *account, enum account_quota quota,
-                   const struct account_limits *limits, struct account_charge *ret_charge)
+int account_charge_more(struct account *account, enum account_quota quota,
+                        const struct account_limits *limits, int64_t n_more,
+                        struct account_charge *ret_charge)
 {
     _Atomic int64_t *charged = &account->charged[quota];
     int64_t n = atomic_load_explicit(charged, memory_order_relaxed);
 
     ASSERT(!ret_charge->account);
     do {
-        if (n >= limits->quotas[quota])
+        if (n >= limits->quotas[quota] + n_more)
             return ACCOUNT_E_LIMIT;
     } while (!atomic_compare_exchange_weak_explicit(charged, &n, n + 1, memory_order_relaxed,
                                                     memory_order_relaxed));
     *ret_charge = (struct account_charge){.account = account, .quota = quota};
     return 0;
+}
+
+int account_charge(struct account *account, enum account_quota quota,
+                   const struct account_limits *limits, struct account_charge *ret_charge)
+{
+    return account_charge_more(account, quota, limits, 0, ret_charge);
 }
 
 void account_discharge(struct account_charge *charge)
@@ -191,23 +198,38 @@ void account_discharge(struct account_charge *charge)
     charge->account = NULL;
 }
 
+/* What is further ahead than the burst comes from a rate that is in force no more: it is shortened,
+ * or a reload that allows more would change nothing for a long time. */
+static bool take_turn(_Atomic int64_t *due, int64_t step_ns, int64_t ahead_ns, int64_t now_ns,
+                      int64_t *ret_wait_ms)
+{
+    int64_t was_ns = atomic_load_explicit(due, memory_order_relaxed);
+
+    for (;;) {
+        int64_t from_ns = was_ns > now_ns ? was_ns : now_ns;
+        if (from_ns - now_ns > ahead_ns)
+            from_ns = now_ns + ahead_ns;
+        int64_t over_ns = from_ns + step_ns - now_ns - ahead_ns;
+        int64_t next_ns = over_ns > 0 ? from_ns : from_ns + step_ns;
+        if (next_ns != was_ns &&
+            !atomic_compare_exchange_weak_explicit(due, &was_ns, next_ns, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue;
+        if (over_ns > 0)
+            *ret_wait_ms = (over_ns + 999999) / 1000000;
+        return over_ns <= 0;
+    }
+}
+
 bool account_pace(struct account *account, enum account_rate rate,
                   const struct account_limits *limits, int64_t now_us, int64_t *ret_wait_ms)
 {
-    _Atomic int64_t *due = &account->due_ns[rate];
-    int64_t per_second = limits->rates[rate].per_second, now_ns = now_us * 1000;
-    int64_t was_ns = atomic_load_explicit(due, memory_order_relaxed), next_ns;
+    int64_t per_second = limits->rates[rate].per_second;
 
     if (per_second > 0) {
         int64_t step_ns = 1000000000 / per_second, ahead_ns = step_ns * limits->rates[rate].burst;
-        do {
-            next_ns = (was_ns > now_ns ? was_ns : now_ns) + step_ns;
-            if (next_ns - now_ns > ahead_ns) {
-                *ret_wait_ms = (next_ns - now_ns - ahead_ns + 999999) / 1000000;
-                return false;
-            }
-        } while (!atomic_compare_exchange_weak_explicit(due, &was_ns, next_ns, memory_order_relaxed,
-                                                        memory_order_relaxed));
+        if (!take_turn(&account->due_ns[rate], step_ns, ahead_ns, now_us * 1000, ret_wait_ms))
+            return false;
     }
     if (rate == ACCOUNT_CONNECTS)
         atomic_fetch_add_explicit(&account->n_connects, 1, memory_order_relaxed);

@@ -112,6 +112,10 @@ void accounts_leave(struct accounts *accounts, struct account_share *share);
 NODISCARD int account_charge(struct account *account, enum account_quota quota,
                              const struct account_limits *limits,
                              struct account_charge *ret_charge);
+/* The same with n_more than the limit. */
+NODISCARD int account_charge_more(struct account *account, enum account_quota quota,
+                                  const struct account_limits *limits, int64_t n_more,
+                                  struct account_charge *ret_charge);
 /* Fine when it is empty; it is afterwards. */
 void account_discharge(struct account_charge *charge);
 /* It goes elsewhere. */

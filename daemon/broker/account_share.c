@@ -113,6 +113,18 @@ void account_share_give(struct account_share *share, enum account_meter meter, i
         give_back(share, meter, spare - block);
 }
 
+void account_share_follow(struct account_share *share, const struct account_limits *limits)
+{
+    for (int i = 0; i < ACCOUNT_N_METERS; i++) {
+        enum account_meter meter = (enum account_meter)i;
+        int64_t spare = share->meters[meter].drawn - used_of(share, meter);
+        int64_t block = block_of(share, meter, limits);
+        share->meters[meter].block = block;
+        if (spare > block)
+            give_back(share, meter, spare - block);
+    }
+}
+
 int64_t account_share_excess(const struct account_share *share, enum account_meter meter,
                              const struct account_limits *limits)
 {

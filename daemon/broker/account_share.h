@@ -37,6 +37,8 @@ NODISCARD int account_share_take(struct account_share *share, enum account_meter
 /* The same whatever the limit says, for what cannot be refused. */
 void account_share_force(struct account_share *share, enum account_meter meter, int64_t n);
 void account_share_give(struct account_share *share, enum account_meter meter, int64_t n);
+/* The limits have changed: what is too much by the new ones is given back. */
+void account_share_follow(struct account_share *share, const struct account_limits *limits);
 /* How much more than he may has the user, by what was forced? Less than 0: he is not there yet. */
 int64_t account_share_excess(const struct account_share *share, enum account_meter meter,
                              const struct account_limits *limits);

@@ -169,7 +169,9 @@ static int share_hold(struct session *session, int64_t n, bool may_wait)
 
     if (!share)
         return 0;
-    if (account_share_take(share, ACCOUNT_BYTES, n, limits))
+    if (!may_wait && n <= SESSION_HOLD_FREE)
+        account_share_force(share, ACCOUNT_BYTES, n);
+    else if (account_share_take(share, ACCOUNT_BYTES, n, limits))
         return SESSION_E_USER_HELD;
     if (!may_wait) {
         account_share_force(share, ACCOUNT_REQUESTS, 1);
@@ -183,8 +185,10 @@ static int share_hold(struct session *session, int64_t n, bool may_wait)
 int session_hold(struct session *session, size_t n, bool may_wait)
 {
     ASSERT(n > 0);
+    bool is_free = !may_wait && n <= SESSION_HOLD_FREE;
     /* a reload may have lowered the limit below what is held */
-    if (session->n_held > session->max_held || n > session->max_held - session->n_held)
+    if (!is_free &&
+        (session->n_held > session->max_held || n > session->max_held - session->n_held))
         return SESSION_E_HELD;
     int r = share_hold(session, (int64_t)n, may_wait);
     if (r == 0)

@@ -93,6 +93,10 @@ void session_offer_ended(struct session *session);
 NODISCARD int session_adopt(struct session *session, struct socket **socket,
                             const struct label *owner);
 
+/* A request of so many bytes that does not wait is admitted whatever is held: it may be what gives
+ * something back. */
+enum { SESSION_HOLD_FREE = 4096 };
+
 /* Account a running request and its n bytes (> 0). may_wait: it counts for the user's limit of
  * those. Returns 0, SESSION_E_HELD, _USER_HELD or _USER_BUSY. */
 NODISCARD int session_hold(struct session *session, size_t n, bool may_wait);

@@ -187,12 +187,16 @@ void admin_end_accepts(struct io *io)
     }
 }
 
-bool client_is_admin(const struct client *client)
+bool admin_is(const struct credentials *credentials, int fd)
 {
-    const struct credentials_admins *admins = &client->io->snapshot->credentials.admins;
     struct credentials_user user;
 
+    return credentials_user_of(&user, fd) == 0 &&
+           credentials_administers(&credentials->admins, &user, geteuid());
+}
+
+bool client_is_admin(const struct client *client)
+{
     ASSERT_OWNER(client->io->loop);
-    return credentials_user_of(&user, client->fd) == 0 &&
-           credentials_administers(admins, &user, geteuid());
+    return admin_is(&client->io->snapshot->credentials, client->fd);
 }

@@ -32,6 +32,12 @@ struct admin_actor {
 };
 struct admin_actor admin_actor(const struct client *client);
 
+/* So many connections of administrators find a place when listen.clients or clients_per_user of
+ * theirs is reached: to see why, and to end it. */
+enum { ADMIN_CLIENTS_MORE = 16 };
+/* Is it one of those, at the other end of that client's connection? any thread */
+bool admin_is(const struct credentials *credentials, int fd);
+
 /* Is the method for administrators, which the client is none of, or does it make what nothing is
  * made of while the broker drains? True: *ret_fault tells. */
 bool admin_refuses(const struct client *client, enum method method, struct fault *ret_fault);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/stats.h"
+#include "rpc/admin.h"
 #include "rpc/request.h"
 #include "rpc/sessions.h"
 #include "rpc/shares.h"
@@ -38,6 +39,18 @@ static void update_watch(struct client *client)
     ASSERT(r == 0); /* libuv only takes a note of it */
 }
 
+static int charge(struct client *client, const struct session *session)
+{
+    struct account *account = session->share->account;
+    const struct account_limits *limits = client->io->room.limits;
+    int r = account_charge(account, ACCOUNT_CLIENTS, limits, &client->charge);
+
+    if (r && client_is_admin(client))
+        r = account_charge_more(account, ACCOUNT_CLIENTS, limits, ADMIN_CLIENTS_MORE,
+                                &client->charge);
+    return r;
+}
+
 int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid)
 {
     struct session *session = NULL;
@@ -57,8 +70,7 @@ int client_new(struct client **ret_client, struct io *io, int fd, uid_t uid, gid
     frame_init(&client->frame, io->snapshot->settings.line);
     int r = sessions_begin(io, uid, gid, pid, &session);
     if (r == 0)
-        r = account_charge(session->share->account, ACCOUNT_CLIENTS, io->room.limits,
-                           &client->charge);
+        r = charge(client, session);
     if (r > 0) {
         shares_turn_away(session ? session->share : NULL, ACCOUNT_CLIENTS, io->room.limits,
                          "client", uid, pid);
@@ -142,15 +154,37 @@ static void count_bytes(struct client *client, size_t n)
         account_share_give(client->session->share, ACCOUNT_BYTES, (int64_t)(n_before - n));
 }
 
-/* Is much of it in its buffers, while its user has all that he may, and so many quarters of
- * it more? */
-static bool is_hoarding(const struct client *client, int64_t quarters)
+/* Are so many bytes of it, while its user has all that he may, and so many quarters of it more, too
+ * many? */
+static bool is_hoarding(const struct client *client, size_t n, int64_t quarters)
 {
     const struct account_limits *limits = client->io->room.limits;
 
-    return client->n_counted > BUFFERS_FREE &&
+    return n > BUFFERS_FREE &&
            account_share_excess(client->session->share, ACCOUNT_BYTES, limits) >=
                limits->meters[ACCOUNT_BYTES] * quarters / 4;
+}
+
+void client_collect(struct client *client, size_t n)
+{
+    ASSERT_OWNER(client->io->loop);
+    account_share_force(client->session->share, ACCOUNT_BYTES, (int64_t)n);
+    client->n_collected += n;
+    if (is_hoarding(client, client->n_collected, 1))
+        client_doom(client);
+}
+
+void client_uncollect(struct client *client, size_t n)
+{
+    ASSERT_OWNER(client->io->loop);
+    ASSERT(n <= client->n_collected);
+    client->n_collected -= n;
+    account_share_give(client->session->share, ACCOUNT_BYTES, (int64_t)n);
+}
+
+bool client_hoards_batches(const struct client *client)
+{
+    return is_hoarding(client, client->n_collected, 0);
 }
 
 /* Does what lies unread stop the client from being read? Its receives wait as well then. */
@@ -160,7 +194,7 @@ static void update_paused(struct client *client)
 
     if (client->out.n_data > BUFFERS_FREE && limit > BUFFERS_FREE) {
         count_bytes(client, client->out.n_data);
-        if (is_hoarding(client, 0))
+        if (is_hoarding(client, client->n_counted, 0))
             limit = BUFFERS_FREE;
     }
     bool paused = client->paused
@@ -193,7 +227,8 @@ static void count_buffers(struct client *client)
     count_bytes(client, client->out.n_data + frame_pending(&client->frame));
     /* when no line is left in the frame, it is the beginning of one. Most will be complete soon,
      * and can be answered properly */
-    if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE && is_hoarding(client, 1))
+    if (!client->stalled && frame_pending(&client->frame) > BUFFERS_FREE &&
+        is_hoarding(client, client->n_counted, 1))
         refuse_long_line(client);
 }
 

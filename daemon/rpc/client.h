@@ -49,6 +49,7 @@ struct client {
     struct session *session;
     struct account_charge charge;
     size_t n_counted;     /* bytes of it that its user's account knows of */
+    size_t n_collected;   /* the same of its batches' answers */
     struct list requests; /* running */
     size_t n_requests;
     struct subscription *subscription; /* rpc/subscriptions.h; NULL: none */
@@ -98,5 +99,11 @@ void client_answer_fd(struct client *client, struct writer_mark mark, int fd);
 NODISCARD bool client_notify(struct client *client, const char *line, size_t n);
 /* Keep room for the ENOBUFS answers of all running requests. Returns 0 or -ENOMEM. */
 NODISCARD int client_reserve(struct client *client);
+/* So many bytes of answers more wait in its batches; when its user has far more than he may, it is
+ * ended. */
+void client_collect(struct client *client, size_t n);
+void client_uncollect(struct client *client, size_t n);
+/* Is there much of that, while its user has all that he may? */
+bool client_hoards_batches(const struct client *client);
 /* A request of it has ended. */
 void client_request_ended(struct client *client);

@@ -52,6 +52,7 @@ static void follow(struct io *io)
 void io_change(struct io *io, struct rpc_snapshot **snapshot)
 {
     struct session *session;
+    struct account_share *share;
 
     ASSERT_OWNER(io->loop);
     rpc_snapshot_unref(io->snapshot);
@@ -60,6 +61,8 @@ void io_change(struct io *io, struct rpc_snapshot **snapshot)
     follow(io);
     for (size_t i = 0; (session = map_next(&io->sessions, &i, NULL));)
         sessions_follow(session);
+    for (size_t i = 0; (share = map_next(&io->shares, &i, NULL));)
+        account_share_follow(share, io->room.limits);
     subscriptions_follow(io);
 }
 

@@ -8,81 +8,26 @@
 
 #include "broker/stats.h"
 #include "rpc/admin.h"
+#include "rpc/batch.h"
 #include "rpc/police.h"
 #include "rpc/report.h"
-
-/* A batch: its answers are collected and sent as one array when the last member is done
- * (JSON-RPC 2.0 section 6). */
-struct batch {
-    struct client *client;
-    struct writer answers;
-    size_t n_running;
-    size_t n_calls;
-    int fd; /* of its only member; -1: none */
-};
 
 /* ---- answers
  * --------------------------------------------------------------------------------------------------
  */
 
-/* Its answers are not on their way while it waits for the last one. One of a single call is sent at
- * once, and may move with its client. */
-static void note_batch(const struct batch *batch, size_t n)
-{
-    if (batch->n_calls > 1)
-        batch->client->io->n_behind += n;
-}
-
-static void batch_unref(struct batch *batch, bool answer)
-{
-    static const struct proto_id none = {.kind = PROTO_ID_NULL};
-    struct writer_mark mark;
-
-    if (--batch->n_running > 0)
-        return;
-    if (answer && batch->answers.n_data > 0) {
-        struct writer *out = client_answer_begin(batch->client, &mark);
-        writer_raw(out, "[", 1);
-        writer_raw(out, batch->answers.data, batch->answers.n_data);
-        writer_raw(out, "]", 1);
-        bool written = client_answer_end(batch->client, mark, &none);
-        if (written && batch->fd >= 0) {
-            client_answer_fd(batch->client, mark, batch->fd);
-            batch->fd = -1;
-        }
-    }
-    note_batch(batch, (size_t)-1);
-    if (batch->fd >= 0)
-        close(batch->fd);
-    writer_deinit(&batch->answers);
-    free(batch);
-}
-
 /* Where an answer of this request is written to. */
 static struct writer *answer_begin(struct client *client, struct batch *batch,
                                    struct writer_mark *ret_mark)
 {
-    if (!batch)
-        return client_answer_begin(client, ret_mark);
-    *ret_mark = writer_mark(&batch->answers);
-    if (batch->answers.n_data > 0)
-        writer_raw(&batch->answers, ",", 1);
-    return &batch->answers;
+    return batch ? batch_answer_begin(batch, ret_mark) : client_answer_begin(client, ret_mark);
 }
 
 /* Returns false when memory ran out. */
 static bool answer_end(struct client *client, struct batch *batch, struct writer_mark mark,
                        const struct proto_id *id)
 {
-    if (!batch)
-        return client_answer_end(client, mark, id);
-    if (!writer_failed(&batch->answers))
-        return true;
-    /* a batch's memory is not reserved: without it, its client cannot be told and must not wait
-     * forever */
-    writer_rewind(&batch->answers, mark);
-    client_doom(client);
-    return false;
+    return batch ? batch_answer_end(batch, mark) : client_answer_end(client, mark, id);
 }
 
 static void write_fault(struct client *client, struct batch *batch, const struct proto_id *id,
@@ -336,6 +281,13 @@ static struct label thread_of(const struct request *request)
     return label_from(false, NULL);
 }
 
+/* What administers is not kept out by what its user has running: it may be what ends that. */
+static bool may_wait(const struct client *client, enum method method)
+{
+    return !(method_infos[method].traits & (METHOD_IMMEDIATE | METHOD_ADMIN)) &&
+           !(method == METHOD_BROKER_LIST && client_is_admin(client));
+}
+
 /* May it be run? Returns false when it was answered with why not. */
 static bool admit(struct client *client, struct batch *batch, const struct call *call,
                   size_t n_held)
@@ -362,7 +314,9 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
             &fault, WIRE_LIMIT, "limits.requests", (int64_t)settings->requests,
             "%zu requests are running on this connection, which is the limit; wait for answers",
             client->n_requests);
-    else if ((r = session_hold(client->session, n_held, !immediate)))
+    else if (batch && batch_is_full(batch, &fault))
+        ; /* told */
+    else if ((r = session_hold(client->session, n_held, may_wait(client, call->method))))
         fault_held(&fault, r, client->session, n_held);
     else
         return true;
@@ -415,11 +369,9 @@ static void run_call(struct client *client, struct message *message, const struc
     request->client = client;
     request->message = message_ref(message);
     request->call = call;
-    request->batch = batch;
+    request->batch = batch ? batch_ref(batch) : NULL;
     request->n_held = n_held;
     request->started_us = loop_clock_us();
-    if (batch)
-        batch->n_running++;
     list_append(&client->requests, &request->link);
     client->n_requests++;
     stats_count(requests_running);
@@ -473,22 +425,16 @@ void request_line(struct client *client, const char *line, size_t n)
         return;
     }
     if (message_is_batch(message)) {
-        batch = calloc(1, sizeof(*batch));
+        batch = batch_new(client, message_calls(message));
         if (!batch) {
             refuse_line(client, &no_memory);
             message_unref(message);
             return;
         }
-        batch->client = client;
-        batch->fd = -1;
-        batch->n_calls = message_calls(message);
-        note_batch(batch, 1);
-        batch->n_running =
-            1; /* this function's own, so that it is not sent before all members were started */
     }
     for (size_t i = 0; i < message_calls(message) && !client->doomed; i++)
         run_call(client, message, message_call(message, i), batch);
-    if (batch)
+    if (batch) /* not sent before all members were begun */
         batch_unref(batch, !client->doomed);
     message_unref(message);
 }

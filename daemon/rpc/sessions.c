@@ -167,6 +167,7 @@ void sessions_release(struct session *session)
 int sessions_open(struct session *session, int64_t lease_ms)
 {
     struct io *io = io_of(session);
+    bool is_new = !session->durable || session->lease_ms != lease_ms;
 
     ASSERT_OWNER(io->loop);
     if (!session->durable) {
@@ -190,8 +191,9 @@ int sessions_open(struct session *session, int64_t lease_ms)
     }
     session->lease_ms = lease_ms;
     session_keep(session);
-    log_info("session %llu is durable: it outlives its connections by %lld ms",
-             (unsigned long long)session->id, (long long)lease_ms);
+    if (is_new) /* who asks again and again has it in the log once */
+        log_info("session %llu is durable: it outlives its connections by %lld ms",
+                 (unsigned long long)session->id, (long long)lease_ms);
     return 0;
 }
 

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import servers
-from harness import SLOW, Client, Daemon, OwnDaemonTestCase, RpcError, main, seconds, wait_until
+from harness import SLOW, Client, Closed, Daemon, OwnDaemonTestCase, RpcError, main, seconds, wait_until
 from ping_test import Inside, namespaces_work
 from users import User, open_to_all
 
@@ -209,6 +209,35 @@ class Limits(AccountTestCase):
             raw.close()
         self.given_back()
 
+    def test_collected_answers_count(self):
+        """Those of a batch whose last member does not end."""
+        self.start("limits.held_bytes_per_user=4M", "limits.unread_answers=1M")
+        peer = self.use(servers.Peer())
+        raws = [self.bad.raw(self.daemon) for _ in range(8)]
+        connect = {"jsonrpc": "2.0", "id": 1, "method": "TCPConnect", "params": ["127.0.0.1", peer.port]}
+        numbers = [raw.ask(connect)["result"]["socket"] for raw in raws]
+        for raw, number in zip(raws, numbers):
+            calls = [{"jsonrpc": "2.0", "id": "waits", "method": "TCPReceive", "params": [number]}]
+            calls += [{"jsonrpc": "2.0", "id": i, "method": "rpc.discover"} for i in range(200)]
+            raw.write_line(json.dumps(calls))
+            if raw is raws[0]:
+                wait_until(lambda: self.has().get("held_bytes", 0) > 1 << 20)
+        wait_until(lambda: self.has().get("held_bytes", 0) > 7 << 19, what="the answers being counted")
+        self.assertLess(self.has()["held_bytes"], 5 << 20)
+        self.all_is_well()
+        self.assertLess(self.has()["held_bytes"], 5 << 20)
+        self.counted("limits.held_bytes_per_user")
+        raws[0].write_line(json.dumps({"jsonrpc": "2.0", "id": "cancel", "method": "Broker.Cancel", "params": ["waits"]}))
+        first = raws[0].read()
+        answers = first if isinstance(first, list) else raws[0].read()
+        errors = [each["error"] for each in answers if "error" in each and each["id"] != "waits"]
+        self.assertEqual(len(answers), 201)
+        self.assertGreater(len(errors), 150)
+        self.refused(RpcError(errors[0]), "limits.unread_answers", 1 << 20)  # that of the connection alone
+        for raw in raws:
+            raw.close()
+        self.given_back()
+
     def test_long_lines_count(self):
         self.start("limits.held_bytes_per_user=1M", "limits.line=1M")
         raws = [self.bad.raw(self.daemon) for _ in range(8)]
@@ -332,7 +361,9 @@ class Limits(AccountTestCase):
             number = client.call("TCPSocket")["socket"]
             self.refused(client.error("TCPOffer", [number]), "limits.tokens_per_user", 3)
             client.call("TCPClose", [number, 2])
-        clients[0].call("Session.Open", [70000])  # the same one
+        for _ in range(20):
+            clients[0].call("Session.Open", [70000])  # the same one
+        self.assertEqual(self.daemon.log().count("outlives its connections by 70000 ms"), 1, "not a line for each")
         with self.good.client(self.daemon) as good:
             good.call("Session.Open", [60000])
             good.call("TCPClaim", [good.call("TCPOffer", [good.call("TCPSocket")["socket"]])["token"]])
@@ -427,6 +458,88 @@ class Limits(AccountTestCase):
             for program in programs:
                 program.close()
             self.given_back(uid=-1)
+
+
+class Administrators(AccountTestCase):
+    """Their limits are those of everybody else, but they can always see what is the matter, and end it."""
+
+    def look_and_close(self, client, number):
+        self.assertIn(number, [row["socket"] for row in client.call("Broker.List", all=True)["sockets"]])
+        self.assertEqual(client.call("Broker.Close", [number, 2])["status"], 0)
+        client.call("Broker.Users")
+        client.call("Broker.Log")
+        client.call("Broker.Reload")
+        self.assertEqual(client.call("Broker.Drain", off=True)["draining"], False)
+
+    def test_connections(self):
+        self.start("limits.clients_per_user=3", f"admin.users={GOOD}")
+        for user in (None, self.good):
+            number = self.admin.call("TCPSocket")["socket"]
+            def come():
+                return Client(self.daemon) if user is None else user.client(self.daemon)
+            clients = [come() for _ in range(18 if user is None else 19)]
+            for client in clients:
+                client.call("Broker.Hello")
+            self.look_and_close(clients[-1], number)
+            with self.assertRaises((Closed, OSError)), come() as more:
+                more.call("Broker.Hello")
+            for client in clients:
+                client.close()
+            wait_until(lambda: self.has(0).get("clients") == 1 and not self.has(GOOD))
+        clients = [self.one() for _ in range(3)]
+        for client in clients:
+            client.call("Broker.Hello")
+        with self.bad.raw(self.daemon) as raw:
+            self.assertIsNone(raw.read(), "he is none")
+
+    def test_connections_of_all(self):
+        self.start("listen.clients=3")
+        self.admin.call("Broker.Hello")
+        clients = [self.one() for _ in range(2)]
+        numbers = [client.call("TCPSocket")["socket"] for client in clients]
+        for _ in range(3):
+            with self.bad.raw(self.daemon) as raw:
+                self.assertIsNone(raw.read())
+        with Client(self.daemon) as client:
+            self.look_and_close(client, numbers[0])
+        self.given_back(*clients)
+
+    def test_requests(self):
+        self.start("limits.requests_per_user=2")
+        peer = self.use(servers.Peer())
+        numbers = [self.admin.connect(peer.port) for _ in range(3)]
+        ids = [self.admin.send("TCPReceive", [number]) for number in numbers[:2]]
+        with Client(self.daemon) as client:
+            self.refused(client.error("TCPName2Addr", ["127.0.0.1"]), "limits.requests_per_user", 2)
+            self.look_and_close(client, numbers[0])
+        self.assertIn("error", self.admin.answer(ids[0]))
+        self.admin.call("Broker.Cancel", [ids[1]])
+        self.admin.answer(ids[1])
+
+    def test_held_bytes(self):
+        """What ends something is admitted; of others, too, if it does not wait."""
+        self.start("limits.held_bytes_per_user=1M", "limits.line=900K")
+        peer = self.use(servers.Peer())
+        for mine in (False, True):
+            with Client(self.daemon) if mine else self.one() as client:
+                number = client.connect(peer.port)
+                ids = []
+                for size in (600000, 60000, 6000, 600, 60, 1):  # until not another byte is admitted
+                    for _ in range(40):
+                        ids.append(client.send("TCPSend", [number, "h" * size]))
+                        client.call("Broker.Hello")
+                        if client.answered(ids[-1]) and "error" in (message := client.answer(ids.pop())):
+                            self.refused(RpcError(message["error"]), "limits.held_bytes_per_user", 1 << 20)
+                            break
+                    else:
+                        self.fail("never refused")
+                waiting = [id for id in ids if not client.answered(id)]
+                self.assertTrue(waiting)
+                client.call("Broker.Users")
+                if mine:
+                    self.look_and_close(client, number)
+                else:
+                    self.assertIs(client.call("Broker.Cancel", [waiting[0]])["cancelled"], True)
 
 
 class Users(AccountTestCase):

@@ -113,6 +113,31 @@ TEST(account, pace)
     accounts_free(accounts);
 }
 
+/* After a slow rate a reload brings a quick one: what was owed to the slow one is not waited for.
+ */
+TEST(account, pace_after_a_reload)
+{
+    struct accounts *accounts;
+    struct account *account;
+    struct account_limits slow = limits;
+    int64_t now_us = 5000000, wait_ms;
+
+    slow.rates[ACCOUNT_CONNECTS].per_second = 1;
+    slow.rates[ACCOUNT_CONNECTS].burst = 4000;
+    CHECK_INT(accounts_new(&accounts, 10, 1), 0);
+    CHECK_INT(accounts_get(accounts, 1, now_us, &account), 0);
+    for (int i = 0; i < 4000; i++)
+        CHECK(account_pace(account, ACCOUNT_CONNECTS, &slow, now_us, &wait_ms));
+    CHECK(!account_pace(account, ACCOUNT_CONNECTS, &slow, now_us, &wait_ms));
+    CHECK_INT(wait_ms, 1000);
+    CHECK(!account_pace(account, ACCOUNT_CONNECTS, &limits, now_us, &wait_ms));
+    CHECK_INT(wait_ms, 100);
+    CHECK(account_pace(account, ACCOUNT_CONNECTS, &limits, now_us + 100000, &wait_ms));
+    CHECK(!account_pace(account, ACCOUNT_CONNECTS, &limits, now_us + 100000, &wait_ms));
+    account_put(account);
+    accounts_free(accounts);
+}
+
 /* Who goes and comes back does not begin anew; who has nothing to remember goes. */
 TEST(account, forgotten)
 {
@@ -315,5 +340,34 @@ TEST(account, threads)
     for (size_t i = 0; i < N_THREADS; i++)
         pthread_join(parties[i].thread, NULL);
     CHECK_INT(count(accounts, NULL, INT64_MAX / 2000, NULL), 0);
+    accounts_free(accounts);
+}
+
+/* A reload lowers the limits: what a share has in reserve must not keep the others from theirs. */
+TEST(account, shares_after_a_reload)
+{
+    struct accounts *accounts;
+    struct account_share *one, *two;
+    struct account_limits high = limits, low = limits;
+
+    high.meters[ACCOUNT_REQUESTS] = 16384;
+    low.meters[ACCOUNT_REQUESTS] = 8;
+    CHECK_INT(accounts_new(&accounts, 10, 2), 0);
+    CHECK_INT(account_share_new(&one, accounts, 1, 0), 0);
+    CHECK_INT(account_share_new(&two, accounts, 1, 0), 0);
+    CHECK_INT(account_share_take(one, ACCOUNT_REQUESTS, 2, &high), 0);
+    account_share_give(one, ACCOUNT_REQUESTS, 1);
+    account_share_follow(one, &low);
+    account_share_follow(two, &low);
+    for (int i = 0; i < 7; i++)
+        CHECK_INT(account_share_take(two, ACCOUNT_REQUESTS, 1, &low), 0);
+    CHECK_INT(account_share_take(two, ACCOUNT_REQUESTS, 1, &low), ACCOUNT_E_LIMIT);
+    CHECK_INT(account_share_take(one, ACCOUNT_REQUESTS, 1, &low), ACCOUNT_E_LIMIT);
+    account_share_give(one, ACCOUNT_REQUESTS, 1);
+    CHECK_INT(account_share_take(two, ACCOUNT_REQUESTS, 1, &low), 0);
+    account_share_give(two, ACCOUNT_REQUESTS, 8);
+    one->n_users = two->n_users = 0;
+    account_share_free(one, accounts);
+    account_share_free(two, accounts);
     accounts_free(accounts);
 }
