@@ -232,8 +232,11 @@ def serve_tls(rig, victim):
         answer = victim.line()
         answers[answer.get("id")] = answer
         if "error" in answer:
+            # the other one fails, or not, as it was; where the peer broke off, it is the other that knows why
             victim.ended = answer["error"]["data"]["symbol"]
-            raise Ended(str(answer))  # the other one fails, or not, as it was
+            if victim.ended == "TLS_HANDSHAKE" and len(answers) == 1 and "error" in (other := victim.line()):
+                victim.ended = other["error"]["data"]["symbol"]
+            raise Ended(str(answer))
     one, two = Flow(victim, answers[id]["result"]["socket"]), Flow(victim, answers[dialled]["result"]["socket"], thread="n")
     one.send(1000)
     two.receive(0, 1000)
