@@ -88,25 +88,6 @@ static int keep_file(struct tls_store *store, const char *path, size_t n, bool d
     return 0;
 }
 
-static bool is_whole(X509 *certificate)
-{
-    return X509_get0_pubkey(certificate) &&
-           !(X509_get_extension_flags(certificate) & EXFLAG_INVALID);
-}
-
-/* OpenSSL goes on without a key or an extension that it cannot read, as there are kinds it does not
- * know; also when it was memory that it lacked, and then nothing below that certificate would be
- * accepted any more. Read once more, it tells. Returns 0 or -ENOMEM. */
-static int check_whole(X509 *certificate)
-{
-    if (is_whole(certificate))
-        return 0;
-    X509 *again = X509_dup(certificate);
-    bool lacked = !again || is_whole(again);
-    X509_free(again);
-    return lacked ? -ENOMEM : 0;
-}
-
 static int take_certificates(struct tls_store *store, BIO *bio, const char *path, size_t *ret_n)
 {
     for (*ret_n = 0;; (*ret_n)++) {
@@ -125,12 +106,10 @@ static int take_certificates(struct tls_store *store, BIO *bio, const char *path
                 log_warning("%s holds no PEM certificate; it is skipped", path);
             return keep_file(store, path, *ret_n, end == PEM_DAMAGED);
         }
-        int r = check_whole(certificate);
-        if (r == 0 && X509_STORE_add_cert(store->x509, certificate) != 1)
-            r = -ENOMEM;
+        int r = X509_STORE_add_cert(store->x509, certificate);
         X509_free(certificate);
-        if (r)
-            return r;
+        if (r != 1)
+            return -ENOMEM;
     }
 }
 
@@ -343,6 +322,31 @@ static int read_crls(struct tls_store *store, const char *path)
                         "it as crl",
                         path);
     return r ? r : tls_store_find_until(store);
+}
+
+/* ---- what lacked memory ---- */
+
+/* What OpenSSL keeps beside a key, its strength among it, may be missing, too (it is 0 then, and
+ * the key "too weak"); and that who signed a certificate is who it is for (a chain would have no
+ * end).
+ */
+static bool is_whole(X509 *certificate)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(certificate);
+    uint32_t flags = X509_get_extension_flags(certificate);
+
+    return key && EVP_PKEY_get_security_bits(key) > 0 && !(flags & EXFLAG_INVALID) &&
+           (!(flags & EXFLAG_SI) || (flags & EXFLAG_SS));
+}
+
+int tls_store_check_whole(X509 *certificate)
+{
+    if (is_whole(certificate))
+        return 0;
+    X509 *again = X509_dup(certificate);
+    bool lacked = !again || is_whole(again);
+    X509_free(again);
+    return lacked ? -ENOMEM : 0;
 }
 
 /* ---- lists that are shared ---- */

@@ -55,3 +55,7 @@ NODISCARD int tls_store_crls(struct tls_store *store, const char *path,
                              struct trust_shared *shared);
 /* store->crls_until, of the lists that are in it now; part of tls_store_crls(). */
 NODISCARD int tls_store_find_until(struct tls_store *store);
+/* OpenSSL goes on without a key or an extension that it cannot read, as there are kinds it does not
+ * know; also when it was memory that it lacked, and then nothing below that certificate would be
+ * accepted any more. Returns 0 or -ENOMEM: read once more, it is whole. */
+NODISCARD int tls_store_check_whole(X509 *certificate);

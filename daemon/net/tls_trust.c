@@ -68,8 +68,9 @@ static int hello_size(SSL_CTX *context)
     if (ssl && in && out) {
         SSL_set_bio(ssl, in, out);
         SSL_set_connect_state(ssl);
-        (void)SSL_do_handshake(ssl); /* it wants an answer */
-        n = (int)BIO_pending(out);
+        /* it wants an answer now; else what it wrote may be an alert */
+        if (SSL_get_error(ssl, SSL_do_handshake(ssl)) == SSL_ERROR_WANT_READ)
+            n = (int)BIO_pending(out);
     } else {
         BIO_free(in);
         BIO_free(out);
@@ -211,17 +212,20 @@ static int load(struct trust *trust, const struct trust_settings *settings)
 }
 
 /* OpenSSL works out a certificate's extensions when they are first asked for and keeps them in it.
- * Done here once, the snapshot is immutable for the dial threads, and no handshake pays for it. */
-static void settle(struct trust *trust)
+ * Done here once, the snapshot is immutable for the dial threads, and no handshake pays for it.
+ * Returns 0 or -ENOMEM. */
+static int settle(struct trust *trust)
 {
     STACK_OF(X509_OBJECT) *objects =
         X509_STORE_get0_objects(SSL_CTX_get_cert_store(trust->context));
 
     for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
         X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-        if (certificate)
-            (void)X509_check_purpose(certificate, -1, 0);
+        int r = certificate ? tls_store_check_whole(certificate) : 0;
+        if (r)
+            return r;
     }
+    return 0;
 }
 
 int trust_new(struct trust **ret_trust, const struct trust_settings *settings, char *error_text,
@@ -237,7 +241,7 @@ int trust_new(struct trust **ret_trust, const struct trust_settings *settings, c
     if (r == 0)
         r = load(trust, settings);
     if (r == 0)
-        settle(trust);
+        r = settle(trust);
     ERR_clear_error();
     if (r) {
         trust_unref(trust);
