@@ -15,6 +15,8 @@ int account_share_new(struct account_share **ret_share, struct accounts *account
         return r;
     }
     share->n_users = 1;
+    list_init(&share->turn.link);
+    list_init(&share->turn.clients);
     accounts_enter(accounts, share);
     *ret_share = share;
     return 0;
@@ -42,7 +44,8 @@ struct account_share *account_share_free(struct account_share *share, struct acc
 {
     if (!share)
         return NULL;
-    ASSERT(share->n_users == 0);
+    ASSERT(share->n_users == 0 && list_empty(&share->turn.clients));
+    list_remove(&share->turn.link);
     for (int i = 0; i < ACCOUNT_N_METERS; i++) {
         enum account_meter meter = (enum account_meter)i;
         ASSERT(used_of(share, meter) == 0);

@@ -15,8 +15,18 @@
 /* In blocks of at most so many. */
 enum { ACCOUNT_BLOCK_REQUESTS = 64, ACCOUNT_BLOCK_BYTES = 1024 * 1024 };
 
+/* Whose turn it is on this io thread: rpc/turns.h. */
+struct account_turn {
+    struct list link;    /* in line, with clients that wait */
+    struct list clients; /* those, the longest first */
+    uint64_t round;      /* of the loop; what follows is of that one */
+    unsigned n_units;    /* since the clock was read */
+    int64_t used_us;
+};
+
 struct account_share {
     struct account *account;
+    struct account_turn turn;
     struct list link; /* account->shares */
     size_t n_users;
     struct {

@@ -26,9 +26,10 @@ enum client_state {
 };
 
 struct client {
-    struct list link;   /* io->clients */
-    struct list dirty;  /* io->dirty */
-    struct list member; /* session->members */
+    struct list link;    /* io->clients */
+    struct list dirty;   /* io->dirty */
+    struct list member;  /* session->members */
+    struct list waiting; /* its user's, for the next turn: rpc/turns.h */
     struct io *io;
     enum client_state state;
     bool paused;     /* unread answers over the limit: it is not read from */
@@ -36,12 +37,17 @@ struct client {
     bool doomed;     /* to be ended as soon as nothing uses it any more */
     bool behind;     /* answers wait for the kernel: io->n_behind */
     bool last_words; /* it cannot send any more, and what it had sent was read */
-    bool stalled;    /* lines may lie in the frame that were not looked at */
+    bool stalled;    /* lines may lie in the frame that were not looked at; or there is a rest */
     int fd;
     uid_t uid;
     pid_t pid;
     struct watch *watch;
     struct frame frame;
+    struct {
+        struct message *message; /* NULL: there is none */
+        struct batch *batch;
+        size_t next;
+    } rest;            /* of a batch, that waits for its turn */
     struct writer out; /* answers not yet taken by the kernel */
     uint64_t n_sent;   /* bytes of answers before those */
     struct fds_queue fds;

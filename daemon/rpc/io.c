@@ -31,6 +31,7 @@ static void on_iteration(void *context)
     struct io *io = context;
     for (struct list *link; (link = list_pop(&io->dirty));)
         client_flush(container_of(link, struct client, dirty));
+    turns_end_round(&io->turns);
     if (!io->out)
         return;
     if (io->n_behind == 0)
@@ -98,6 +99,7 @@ int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index)
     list_init(&io->dirty);
     list_init(&io->passages);
     list_init(&io->subscriptions);
+    turns_init(&io->turns);
     io->room.events = shared->events;
     events_set_port(shared->events, index, io->loop, subscriptions_deliver, io);
     loop_on_iteration(io->loop, on_iteration, io);
@@ -179,6 +181,7 @@ static void cut_all(struct io *io)
         return;
     io->state = IO_CLOSING;
     timers_stop(&io->loop->timers, &io->drain_timer);
+    turns_stop(io);
     list_for_each_safe (link, &io->clients)
         client_cut(container_of(link, struct client, link));
     passages_cut(io);
@@ -207,6 +210,7 @@ static void on_drain(struct mail *mail)
 {
     struct io *io = container_of(mail, struct io, drain);
 
+    turns_stop(io);
     list_for_each_safe (link, &io->clients)
         client_read_last(container_of(link, struct client, link));
     io->state = IO_DRAINING;

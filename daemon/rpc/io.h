@@ -10,6 +10,7 @@
 #include "broker/socket.h"
 #include "rpc/meter.h"
 #include "rpc/settings.h"
+#include "rpc/turns.h"
 #include "util/map.h"
 
 enum io_state {
@@ -46,6 +47,7 @@ struct io {
     struct mail *drained; /* the control thread's, posted when the last client is gone */
     struct loop *drained_to;
     struct meter meter;
+    struct turns turns;
 };
 
 NODISCARD int io_new(struct io **ret_io, struct rpc_shared *shared, size_t index);

@@ -405,6 +405,34 @@ static void refuse_line(struct client *client, const struct message_wrong *wrong
     write_fault(client, NULL, &none, &fault);
 }
 
+/* Bytes of answers so far. */
+static size_t n_written(const struct client *client)
+{
+    return (size_t)client->n_sent + client->out.n_data + client->n_collected;
+}
+
+/* From that one on; takes the message, and the reference to the batch. Between two of them it may
+ * be somebody else's turn. */
+static void run_calls(struct client *client, struct message *message, struct batch *batch,
+                      size_t first)
+{
+    for (size_t i = first; i < message_calls(message) && !client->doomed; i++) {
+        size_t before = n_written(client);
+        if (i > first && turns_over(client)) {
+            client->rest.message = message;
+            client->rest.batch = batch;
+            client->rest.next = i;
+            return;
+        }
+        run_call(client, message, message_call(message, i), batch);
+        size_t after = n_written(client);
+        turns_count(client, after > before ? after - before : 0);
+    }
+    if (batch) /* not sent before all members were begun */
+        batch_unref(batch, !client->doomed);
+    message_unref(message);
+}
+
 void request_line(struct client *client, const char *line, size_t n)
 {
     struct message *message;
@@ -432,9 +460,21 @@ void request_line(struct client *client, const char *line, size_t n)
             return;
         }
     }
-    for (size_t i = 0; i < message_calls(message) && !client->doomed; i++)
-        run_call(client, message, message_call(message, i), batch);
-    if (batch) /* not sent before all members were begun */
-        batch_unref(batch, !client->doomed);
-    message_unref(message);
+    run_calls(client, message, batch, 0);
+}
+
+void request_rest(struct client *client)
+{
+    struct message *message = client->rest.message;
+
+    ASSERT_OWNER(client->io->loop);
+    client->rest.message = NULL;
+    run_calls(client, message, client->rest.batch, client->rest.next);
+}
+
+void request_drop_rest(struct client *client)
+{
+    ASSERT_OWNER(client->io->loop);
+    batch_unref(client->rest.batch, false);
+    client->rest.message = message_unref(client->rest.message);
 }

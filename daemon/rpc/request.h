@@ -64,8 +64,12 @@ struct request {
 /* The client takes answers again: a receive that was held up may be served. */
 void request_poke(struct request *request);
 
-/* A line was read: run all its calls. */
+/* A line was read: run all its calls, or those of a batch that fit into its user's turn. The others
+ * are client->rest. */
 void request_line(struct client *client, const char *line, size_t n);
+/* Go on with the rest; or it will never be. */
+void request_rest(struct client *client);
+void request_drop_rest(struct client *client);
 
 /* One of several in a batch. */
 bool request_in_company(const struct request *request);
