@@ -29,6 +29,13 @@ void accepting_go(struct accepting *accepting)
     ASSERT(r == 0); /* libuv only notes the wish here */
 }
 
+static void on_go_on(struct arrivals_waiter *waiter)
+{
+    struct accepting *accepting = container_of(waiter, struct accepting, waiter);
+    if (!timer_running(&accepting->pause))
+        accepting_go(accepting);
+}
+
 static void on_pause_over(struct timer *timer)
 {
     accepting_go(container_of(timer, struct accepting, pause));
@@ -54,6 +61,11 @@ static void on_readable(void *context, unsigned events)
     (void)events;
     ASSERT_OWNER(accepting->loop);
     for (int i = 0; i < ACCEPTS_MAX; i++) {
+        if (arrivals_must_wait(accepting->arrivals, &accepting->waiter)) {
+            int r = watch_set(accepting->watch, 0);
+            ASSERT(r == 0);
+            return;
+        }
         int fd = accept4(accepting->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             accepting->on_accepted(accepting->context, fd);
@@ -70,6 +82,8 @@ static void on_readable(void *context, unsigned events)
 int accepting_begin(struct accepting *accepting, struct loop *loop)
 {
     accepting->loop = loop;
+    list_init(&accepting->waiter.link);
+    accepting->waiter.go_on = on_go_on;
     return watch_new(&accepting->watch, loop, accepting->fd, on_readable, accepting);
 }
 
@@ -78,5 +92,6 @@ void accepting_stop(struct accepting *accepting)
     if (!accepting->watch)
         return;
     timers_stop(&accepting->loop->timers, &accepting->pause);
+    list_remove(&accepting->waiter.link);
     accepting->watch = watch_free(accepting->watch);
 }

@@ -1,13 +1,14 @@
 #pragma once
 /*
  * accepting: taking connections from a listening socket on a loop, some at a time. When file
- * descriptors run out it pauses for 100 ms, and the backlog keeps who waits.
+ * descriptors run out it pauses for 100 ms, and while too many are on their way to io threads until
+ * they are there (rpc/arrivals.h); the backlog keeps who waits.
  *
  * Threads:   the loop's only.
  * Ownership: the listening fd is borrowed; what was accepted is on_accepted's.
  * Errors:    -errno.
  */
-#include "loop/loop.h"
+#include "rpc/arrivals.h"
 
 struct watch;
 
@@ -15,7 +16,9 @@ struct accepting {
     int fd;
     const char *whom; /* "clients", for the log; borrowed */
     struct loop *loop;
-    struct watch *watch; /* NULL: not begun */
+    struct watch *watch;       /* NULL: not begun */
+    struct arrivals *arrivals; /* where they go to; borrowed */
+    struct arrivals_waiter waiter;
     struct timer pause;
     uint64_t next_warning_ms; /* not more than one warning a second */
     unsigned n_silent;
@@ -23,7 +26,7 @@ struct accepting {
     void *context;
 };
 
-/* fd, whom, on_accepted and context are set. Nothing is accepted yet. */
+/* fd, whom, arrivals, on_accepted and context are set. Nothing is accepted yet. */
 NODISCARD int accepting_begin(struct accepting *accepting, struct loop *loop);
 /* After that; cannot fail. */
 void accepting_go(struct accepting *accepting);

@@ -355,6 +355,7 @@ static int start(struct app *app, const struct app_options *options)
     if (r > 0)
         return r == LISTEN_E_USAGE ? 2 : 1;
     app->shared.control = app->control;
+    arrivals_init(&app->shared.arrivals, app->control);
     app->shared.reload = on_reload;
     app->shared.drain = on_drain;
     app->shared.doors = on_doors;

@@ -193,6 +193,7 @@ static int open_door(struct door *door, char *reason, size_t n_reason)
         r = unix_socket_permit(&door->file, door->at.mode, door->at.group);
     door->accepting = (struct accepting){.fd = is_tcp ? door->tcp : door->file.fd,
                                          .whom = door->at.route->name,
+                                         .arrivals = &door->doors->shared->arrivals,
                                          .on_accepted = on_accepted,
                                          .context = door};
     if (r == 0 && listen(door->accepting.fd, BACKLOG) < 0)

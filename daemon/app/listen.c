@@ -162,6 +162,7 @@ int listener_start(struct listener *listener, struct loop *loop, struct rpc_shar
     listener->shared = shared;
     listener->accepting = (struct accepting){.fd = listener->made.fd,
                                              .whom = "clients",
+                                             .arrivals = &shared->arrivals,
                                              .on_accepted = on_accepted,
                                              .context = listener};
     int r = accepting_begin(&listener->accepting, loop);

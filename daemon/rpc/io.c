@@ -147,6 +147,7 @@ static void on_arrival(struct mail *mail)
     struct io *io = arrival->io;
     struct client *client;
 
+    arrivals_end(&io->shared->arrivals);
     if (io->state != IO_RUNNING) {
         close(arrival->fd);
     } else {
@@ -167,6 +168,7 @@ int io_post_client(struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid)
     }
     *arrival = (struct arrival){
         .mail = {.deliver = on_arrival}, .io = io, .fd = fd, .uid = uid, .gid = gid, .pid = pid};
+    arrivals_begin(&io->shared->arrivals);
     loop_post(io->loop, &arrival->mail);
     return 0;
 }

@@ -2,8 +2,10 @@
 /*
  * io: one io thread: its loop, its clients, and the way the control thread speaks to it.
  *
- * Threads:   io_new/io_start/io_join/io_free: control thread. io_post_*: any thread. The rest: the
- * io thread. Ownership: owns its loop and its clients; clients own the rest. Errors:    -errno.
+ * Threads:   io_new/io_start/io_join/io_free, io_post_client: the control thread. io_post_drain,
+ * io_post_cut: any thread. The rest: the io thread.
+ * Ownership: owns its loop and its clients; clients own the rest.
+ * Errors:    -errno.
  */
 #include <sys/types.h>
 
@@ -56,7 +58,7 @@ void io_stop(struct io *io);
 void io_join(struct io *io);
 struct io *io_free(struct io *io);
 
-/* Any thread. Takes the fd (closed on failure). Returns 0 or -ENOMEM. */
+/* Control thread. Takes the fd (closed on failure). Returns 0 or -ENOMEM. */
 NODISCARD int io_post_client(struct io *io, int fd, uid_t uid, gid_t gid, pid_t pid);
 /* io thread: go on with another snapshot; takes the reference. */
 void io_change(struct io *io, struct rpc_snapshot **snapshot);

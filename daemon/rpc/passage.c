@@ -186,6 +186,8 @@ static void on_arrival(struct mail *mail)
     struct route *route = arrival->route;
     struct passage *passage;
     bool begins = arrival->io->state == IO_RUNNING && !arrival->io->no_new;
+
+    arrivals_end(&arrival->io->shared->arrivals);
     int r = begins ? begin(arrival, &passage) : -ECANCELED;
 
     if (r) {
@@ -210,6 +212,7 @@ int passage_post(struct io *io, struct route *route, int fd, const struct passag
         return -ENOMEM;
     *arrival = (struct arrival){
         .mail = {.deliver = on_arrival}, .io = io, .route = route, .fd = fd, .peer = *peer};
+    arrivals_begin(&io->shared->arrivals);
     loop_post(io->loop, &arrival->mail);
     return 0;
 }

@@ -4,7 +4,7 @@
  * what SOCKS asks for, the look-up, the dial. Then it is a socket, attached to the program's
  * connection, in a session of its own, and the passage is gone.
  *
- * Threads:   passage_post(): any thread; the rest happens on its io thread.
+ * Threads:   passage_post(): the control thread; the rest happens on its io thread.
  * Ownership: a passage owns the program's connection and its session, which lingers when they are
  * handed on (sessions_linger()). It frees itself when nothing of it is out any more.
  * Errors:    the program sees its connection closed, reset if it is TCP; SOCKS answers first. The

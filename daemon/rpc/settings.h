@@ -15,6 +15,7 @@
 #include "net/resolver.h"
 #include "rpc/credentials.h"
 #include "rpc/pools.h"
+#include "rpc/arrivals.h"
 
 struct rpc_settings {
     size_t line, nesting, requests, unread_answers, held_bytes;
@@ -109,7 +110,8 @@ struct rpc_shared {
     _Atomic uint64_t next_session; /* from 1 */
     struct events *events;         /* broker/events.h: a port for each io thread */
     struct loop *control;
-    struct keep *keep; /* what outlives the process; NULL: nothing does */
+    struct arrivals arrivals; /* from there */
+    struct keep *keep;        /* what outlives the process; NULL: nothing does */
     struct pool_keeper *keeper;
     /* deliver an rpc_reload's mail, ... on the control thread */
     void (*reload)(struct mail *mail);
