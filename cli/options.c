@@ -109,8 +109,8 @@ int cli_parse(const struct cli_verb *verb, struct cli *cli, int argc, char **arg
     if (verb && !*ret_help && cli->n_words < verb->min_words)
         return talk_usage(verb->name, "%s needs: %s", verb->name, verb->arguments);
     if (verb && !*ret_help && cli->n_words > verb->max_words)
-        return talk_usage(verb->name, "\"%s\" is too much: %s %s", cli->words[verb->max_words],
-                          verb->name, verb->arguments);
+        return talk_usage(verb->name, "\"%s\" is too much: %s%s%s", cli->words[verb->max_words],
+                          verb->name, verb->arguments[0] ? " " : "", verb->arguments);
     return 0;
 }
 

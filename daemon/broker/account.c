@@ -7,7 +7,7 @@
 #include "broker/account_share.h"
 #include "util/map.h"
 
-enum { WARN_EVERY_US = 1000000, SWEEP_MIN = 64 };
+enum { SWEEP_MIN = 64 };
 
 struct accounts {
     pthread_mutex_t mutex; /* leaf */
@@ -245,16 +245,7 @@ void account_refused(struct account *account)
 
 bool account_may_warn(struct account *account, int64_t now_us, unsigned *ret_silent)
 {
-    int64_t from_us = atomic_load_explicit(&account->warn_us, memory_order_relaxed);
-
-    if (now_us < from_us || !atomic_compare_exchange_strong_explicit(
-                                &account->warn_us, &from_us, now_us + WARN_EVERY_US,
-                                memory_order_relaxed, memory_order_relaxed)) {
-        atomic_fetch_add_explicit(&account->n_silent, 1, memory_order_relaxed);
-        return false;
-    }
-    *ret_silent = atomic_exchange_explicit(&account->n_silent, 0, memory_order_relaxed);
-    return true;
+    return seldom_now(&account->warnings, now_us, ret_silent);
 }
 
 static void copy_facts(struct account *account, struct account_facts *ret_facts)

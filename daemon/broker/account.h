@@ -28,6 +28,7 @@
 #include "net/resolver_payer.h"
 #include "util/assert.h"
 #include "util/list.h"
+#include "util/seldom.h"
 
 enum {
     ACCOUNT_E_LIMIT = 1, /* he has as many as he may */
@@ -71,8 +72,7 @@ struct account {
     _Atomic int64_t drawn[ACCOUNT_N_METERS];
     _Atomic int64_t n_connects, n_refused; /* so far */
     struct lookup_payer lookups;
-    _Atomic int64_t warn_us; /* not before then */
-    atomic_uint n_silent;
+    struct seldom warnings;
     size_t n_shares;    /* at most; constant */
     struct list shares; /* under the lock of accounts */
 };

@@ -108,8 +108,6 @@ static void send_echo(struct request *request, const struct address *address)
     int64_t left_ms = params->timeout - (loop_clock_us() - request->started_us) / 1000;
     struct account *account = request_session(request)->share->account;
 
-    if (!pace_request(request, ACCOUNT_PINGING))
-        return;
     struct echo *echo = calloc(1, sizeof(*echo));
     if (!echo) {
         fail_ping(request, -ENOMEM);
@@ -117,11 +115,20 @@ static void send_echo(struct request *request, const struct address *address)
     }
     echo->request = request;
     echo->address = *address;
-    int r = account_charge(account, ACCOUNT_PINGS, request_session(request)->room->limits,
-                           &echo->charge)
-                ? PING_E_LIMIT
-                : ping_new(&echo->ping, request->client->io->loop, address, (size_t)params->size,
-                           on_end, echo);
+    /* one that has no place takes nothing from the rate */
+    if (account_charge(account, ACCOUNT_PINGS, request_session(request)->room->limits,
+                       &echo->charge)) {
+        free(echo);
+        fail_ping(request, PING_E_LIMIT);
+        return;
+    }
+    if (!pace_request(request, ACCOUNT_PINGING)) {
+        account_discharge(&echo->charge);
+        free(echo);
+        return;
+    }
+    int r = ping_new(&echo->ping, request->client->io->loop, address, (size_t)params->size, on_end,
+                     echo);
     if (r) {
         account_discharge(&echo->charge);
         free(echo);

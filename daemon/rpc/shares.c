@@ -53,8 +53,12 @@ void shares_turn_away(struct account_share *share, enum account_quota quota,
     else
         stats_count(refused_passages_per_user);
     if (!share) {
-        log_warning("%s of uid %d pid %d turned away: too many users are here", what, (int)uid,
-                    (int)pid);
+        static struct seldom warnings;
+        if (seldom_now(&warnings, loop_clock_us(), &n_silent))
+            log_warning(
+                "%s of uid %d pid %d turned away: too many users are here (%u more since the "
+                "last warning)",
+                what, (int)uid, (int)pid, n_silent);
         return;
     }
     account_refused(share->account);
