@@ -302,8 +302,9 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
     else if (call->id.kind != PROTO_ID_ABSENT && request_find(client, &call->id))
         fault_set(&fault, WIRE_INVALID_REQUEST,
                   "a request with this id is still running on this connection");
-    else if (method_infos[call->method].traits & (METHOD_ADMIN | METHOD_NEW) &&
-             admin_refuses(client, call->method, &fault))
+    else if ((method_infos[call->method].traits & (METHOD_ADMIN | METHOD_NEW) &&
+              admin_refuses(client, call->method, &fault)) ||
+             (batch && batch_is_full(batch, &fault)))
         ; /* told */
     else if (client->io->state != IO_RUNNING && !immediate && call->method != METHOD_TCP_CLOSE)
         fault_set(&fault, WIRE_SHUTTING_DOWN,
@@ -314,8 +315,6 @@ static bool admit(struct client *client, struct batch *batch, const struct call 
             &fault, WIRE_LIMIT, "limits.requests", (int64_t)settings->requests,
             "%zu requests are running on this connection, which is the limit; wait for answers",
             client->n_requests);
-    else if (batch && batch_is_full(batch, &fault))
-        ; /* told */
     else if ((r = session_hold(client->session, n_held, may_wait(client, call->method))))
         fault_held(&fault, r, client->session, n_held);
     else
