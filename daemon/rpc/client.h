@@ -111,5 +111,10 @@ void client_collect(struct client *client, size_t n);
 void client_uncollect(struct client *client, size_t n);
 /* Is there much of that, while its user has all that he may? */
 bool client_hoards_batches(const struct client *client);
+/* Bytes of answers so far, those that a batch collects included. */
+static inline uint64_t client_answered(const struct client *client)
+{
+    return client->n_sent + client->out.n_data + client->n_collected;
+}
 /* A request of it has ended. */
 void client_request_ended(struct client *client);

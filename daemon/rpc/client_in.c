@@ -57,36 +57,43 @@ void client_refuse_long_line(struct client *client)
     answer_line_fault(client, &fault);
 }
 
+/* Before what else it has sent is looked at. */
+static bool must_wait(struct client *client)
+{
+    if (!client_takes_lines(client))
+        return true;
+    if ((!client->rest.message && frame_pending(&client->frame) == 0) || !turns_over(client))
+        return false;
+    turns_wait(client);
+    return true;
+}
+
 void client_process_lines(struct client *client)
 {
     const char *line;
     size_t n;
-    int r = 0;
+    int r;
 
     client->processing = true;
     client->stalled = false;
     client_count_bytes(client, client->out.n_data); /* lines count as requests from now on */
-    while (r == 0 || r == FRAME_E_TOO_LONG) {
-        if (!client_takes_lines(client)) {
-            client->stalled = true;
-            break;
-        }
-        if (turns_over(client) && (client->rest.message || frame_pending(&client->frame) > 0)) {
-            client->stalled = true;
-            turns_wait(client);
-            break;
-        }
+    while (!client->stalled) {
+        uint64_t before = client_answered(client);
+        n = 0;
         if (client->rest.message) {
             request_rest(client);
         } else {
             r = frame_next(&client->frame, &line, &n);
             if (r == FRAME_E_TOO_LONG)
                 answer_too_long(client);
-            else if (r == 0)
+            else if (r)
+                break;
+            else
                 request_line(client, line, n);
-            turns_count(client, r == 0 ? n : 0);
         }
+        turns_count(client, n + (size_t)(client_answered(client) - before));
         client_update_paused(client);
+        client->stalled = must_wait(client);
     }
     client->processing = false;
     frame_trim(&client->frame);

@@ -404,19 +404,13 @@ static void refuse_line(struct client *client, const struct message_wrong *wrong
     write_fault(client, NULL, &none, &fault);
 }
 
-/* Bytes of answers so far. */
-static size_t n_written(const struct client *client)
-{
-    return (size_t)client->n_sent + client->out.n_data + client->n_collected;
-}
-
 /* From that one on; takes the message, and the reference to the batch. Between two of them it may
  * be somebody else's turn. */
 static void run_calls(struct client *client, struct message *message, struct batch *batch,
                       size_t first)
 {
     for (size_t i = first; i < message_calls(message) && !client->doomed; i++) {
-        size_t before = n_written(client);
+        uint64_t before = client_answered(client);
         if (i > first && turns_over(client)) {
             client->rest.message = message;
             client->rest.batch = batch;
@@ -424,8 +418,8 @@ static void run_calls(struct client *client, struct message *message, struct bat
             return;
         }
         run_call(client, message, message_call(message, i), batch);
-        size_t after = n_written(client);
-        turns_count(client, after > before ? after - before : 0);
+        if (batch)
+            turns_count(client, (size_t)(client_answered(client) - before));
     }
     if (batch) /* not sent before all members were begun */
         batch_unref(batch, !client->doomed);
