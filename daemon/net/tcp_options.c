@@ -30,7 +30,8 @@ int tcp_options_set(int fd, const struct tcp_options *options)
         r = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(options->keepalive_ms));
     if (r == 0 && options->keepalive_interval_ms > 0)
         r = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(options->keepalive_interval_ms));
-    if (r == 0 && options->keepalive_probes > 0)
+    /* TCP_USER_TIMEOUT decides instead (tcp(7)) */
+    if (r == 0 && options->keepalive_probes > 0 && options->user_timeout_ms <= 0)
         r = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, options->keepalive_probes);
     return r;
 }

@@ -17,7 +17,7 @@
 struct tcp_options {
     /* tcp(7); keepalive_ms 0: no keepalive, the other two are of no effect */
     int64_t keepalive_ms, keepalive_interval_ms;
-    int keepalive_probes;
+    int keepalive_probes;    /* of effect without a user timeout only */
     int64_t user_timeout_ms; /* TCP_USER_TIMEOUT (RFC 5482) */
     bool nodelay;
 };

@@ -18,20 +18,24 @@ static int option(int fd, int level, int name)
 
 TEST(tcp_options, all)
 {
-    const struct tcp_options options = {.keepalive_ms = 61000,
-                                        .keepalive_interval_ms = 11999,
-                                        .keepalive_probes = 7,
-                                        .user_timeout_ms = 300500,
-                                        .nodelay = true};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct tcp_options options = {.keepalive_ms = 61000,
+                                  .keepalive_interval_ms = 11999,
+                                  .keepalive_probes = 7,
+                                  .user_timeout_ms = 300500,
+                                  .nodelay = true};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), fresh = socket(AF_INET, SOCK_STREAM, 0);
     CHECK_INT(tcp_options_set(fd, &options), 0);
     CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY));
     CHECK_INT(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 300500);
     CHECK(option(fd, SOL_SOCKET, SO_KEEPALIVE));
     CHECK_INT(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 61);
     CHECK_INT(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 11);
-    CHECK_INT(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 7);
+    CHECK_INT(option(fd, IPPROTO_TCP, TCP_KEEPCNT), option(fresh, IPPROTO_TCP, TCP_KEEPCNT));
+    options.user_timeout_ms = 0; /* which would decide */
+    CHECK_INT(tcp_options_set(fresh, &options), 0);
+    CHECK_INT(option(fresh, IPPROTO_TCP, TCP_KEEPCNT), 7);
     close(fd);
+    close(fresh);
 }
 
 TEST(tcp_options, off_is_the_default)
