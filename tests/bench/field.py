@@ -11,13 +11,15 @@ OURS = ("direct", "resuming", "broker", "attach")
 
 
 class Field:
-    def __init__(self, bench, clients=1, prefix=(), config=None):
-        """config: what makes the daemon's configuration, of the origin's ports."""
+    def __init__(self, bench, clients=1, prefix=(), config=None, environment=None):
+        """config: what makes the daemon's configuration, of the origin's ports; environment: the
+        daemon's."""
         self.bench = bench
         self.clients = clients
         self.origin = parties.Origin(bench.build, bench.folder, prefix)
         self.broker = parties.Daemon(bench.build, bench.folder, prefix,
-                                     config=config(self.origin.ports) if config else os.devnull)
+                                     config=config(self.origin.ports) if config else os.devnull,
+                                     environment=environment)
         self.peers = {peer.name: peer for peer in peers.start(bench, self.origin, prefix)}
         self.load = parties.Party([*prefix, bench.build / "tests/bench/bench_load",
                                    f"broker={self.broker.path}",

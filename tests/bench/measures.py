@@ -1,6 +1,9 @@
 """What the measures share: rounds, the comparison with what the origin counted, and the table."""
 import contextlib
 import json
+import os
+import pathlib
+import platform
 import statistics
 import subprocess
 import sys
@@ -114,3 +117,12 @@ def table(rows):
     head = ("measure", "direct", "broker", "ratio (lowest–highest round)",
             "peers: their ratio", "goal", "", "others' CPU")
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip()
+                  for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    tls = subprocess.run(["openssl", "version"], capture_output=True, text=True).stdout.strip()
+    return (f"{len(os.sched_getaffinity(0))} cores of {model}, Linux {platform.release()}, "
+            f"{' '.join(tls.split()[:2])}")
