@@ -18,6 +18,7 @@ static void begin(struct police *police, const struct policy *policy, enum metho
     police->uid = -1;
     police->pid = 0;
     police->host = NULL;
+    police->is_literal = false;
 }
 
 void police_peer(struct police *police, const struct policy *policy, enum method method, int fd)
@@ -61,8 +62,9 @@ void police_host(struct police *police, const char *host)
 
     police->host = host;
     police->question.host = NULL;
+    police->is_literal = address_parse(&literal, host, 0) == 0;
     /* what is no name at all the resolver refuses */
-    if (address_parse(&literal, host, 0) == 0 || hostname_wire(host, police->wire))
+    if (police->is_literal || hostname_wire(host, police->wire))
         return;
     size_t n = strlen(police->wire);
     if (n > 1 && police->wire[n - 1] == '.')
@@ -219,8 +221,11 @@ void police_fault(const struct police *police, const struct policy_answer *answe
 bool police_passes(struct police *police, const char *what, struct fault *ret_fault)
 {
     struct policy_answer answer;
-    int r = policy_judge(police->policy, &police->question, &answer);
 
+    /* nothing has to be found out: it is judged once, and the first rule that fits is told */
+    if (police->is_literal && police->question.no_address_yet)
+        return true;
+    int r = policy_judge(police->policy, &police->question, &answer);
     if (r) {
         fault_errno(ret_fault, STAGE_BROKER, -r, what);
         return false;

@@ -27,6 +27,7 @@ struct police {
     long long uid; /* for the log; -1: unknown */
     pid_t pid;
     const char *host; /* as it was asked for; for the log; NULL: none */
+    bool is_literal;  /* that is an address */
     struct credentials_user user;
     char wire[HOSTNAME_WIRE_MAX];
 };
