@@ -108,6 +108,8 @@ def measure_free(bench):
     measure_bulk(bench)
     measure_memory(bench, "tickets", "TLS", wanted, 26)
     measure_memory(bench, "plain", "plain", wanted, None)
+    if not bench.options.quick:  # some descriptors are needed for what is on its way
+        measure_memory(bench, "tickets", "TLS", most_sockets() - 900, 26, alone=True)
     measure_idle(bench)
 
 
@@ -135,12 +137,21 @@ def measure_bulk(bench):
         field.stop()
 
 
-def measure_memory(bench, port, word, wanted, goal):
+def most_sockets():
+    """As many as the limit of descriptors lets one process hold, 20,000 where it does."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 20000 if hard == resource.RLIM_INFINITY else min(20000, hard - 100)
+
+
+def measure_memory(bench, port, word, wanted, goal, alone=False):
+    """alone: without those that need more than one descriptor for each."""
     origin = parties.Origin(bench.build, bench.folder)
-    relays = {peer.name: peer for peer in peers.start(bench, origin) if port in peer.ports}
+    relays = {peer.name: peer for peer in (() if alone else peers.start(bench, origin))
+              if port in peer.ports}
+    ours = ("broker",) if alone else ("broker", "attach")
     kib = {}
     try:
-        for side in ("direct", "broker", "attach", *relays):
+        for side in ("direct", *ours, *relays):
             # A daemon for each: what it has freed it would use again.
             broker = parties.Daemon(bench.build, bench.folder, settings=LIMITS)
             try:
@@ -158,7 +169,8 @@ def measure_memory(bench, port, word, wanted, goal):
         origin.stop()
     others = peer_cell([(kib[name], f"{name} {kib[name]:.1f} KiB") for name in relays])
     direct = kib["direct"]
-    for side, form, at_most in (("broker", "", goal), ("attach", ", attached", None)):
+    for side in ours:
+        form, at_most = ("", goal) if side == "broker" else (", attached", None)
         bench.row(f"memory per idle {word} socket at {wanted:,}{form}", f"{direct:.1f} KiB",
                   f"{kib[side]:.1f} KiB",
                   f"×{kib[side] / direct:.2f}" if direct >= 0.05 else "–",
@@ -167,9 +179,8 @@ def measure_memory(bench, port, word, wanted, goal):
 
 
 def measure_idle(bench):
-    """As many as the limit of descriptors lets the daemon hold, 20,000 where it does."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    possible = 20000 if hard == resource.RLIM_INFINITY else min(20000, hard - 100)
+    possible = most_sockets()
     wanted = possible if not bench.options.quick else 1000
     origin = parties.Origin(bench.build, bench.folder)
     broker = parties.Daemon(bench.build, bench.folder, settings=LIMITS)
