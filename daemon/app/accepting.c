@@ -7,21 +7,7 @@
 #include "net/watch.h"
 #include "util/log.h"
 
-enum { ACCEPTS_MAX = 64, PAUSE_MS = 100, WARNING_MS = 1000 };
-
-bool accepting_may_warn(struct accepting *accepting, unsigned *ret_silent)
-{
-    uint64_t now_ms = loop_now_ms(accepting->loop);
-
-    if (now_ms < accepting->next_warning_ms) {
-        accepting->n_silent++;
-        return false;
-    }
-    accepting->next_warning_ms = now_ms + WARNING_MS;
-    *ret_silent = accepting->n_silent;
-    accepting->n_silent = 0;
-    return true;
-}
+enum { ACCEPTS_MAX = 64, PAUSE_MS = 100 };
 
 void accepting_go(struct accepting *accepting)
 {
@@ -46,7 +32,7 @@ static void pause_accepting(struct accepting *accepting, int error)
 {
     unsigned n_silent;
 
-    if (accepting_may_warn(accepting, &n_silent))
+    if (seldom_now(&accepting->warnings, loop_clock_us(), &n_silent))
         log_warning("cannot accept %s for the moment: %s", accepting->whom, strerror(error));
     if (timers_start(&accepting->loop->timers, &accepting->pause, PAUSE_MS, on_pause_over) == 0) {
         int r = watch_set(accepting->watch, 0);

@@ -9,6 +9,7 @@
  * Errors:    -errno.
  */
 #include "rpc/arrivals.h"
+#include "util/seldom.h"
 
 struct watch;
 
@@ -20,8 +21,7 @@ struct accepting {
     struct arrivals *arrivals; /* where they go to; borrowed */
     struct arrivals_waiter waiter;
     struct timer pause;
-    uint64_t next_warning_ms; /* not more than one warning a second */
-    unsigned n_silent;
+    struct seldom warnings;                     /* who provokes them must not fill the log */
     void (*on_accepted)(void *context, int fd); /* close-on-exec, non-blocking */
     void *context;
 };
@@ -32,6 +32,3 @@ NODISCARD int accepting_begin(struct accepting *accepting, struct loop *loop);
 void accepting_go(struct accepting *accepting);
 /* Fine when it has not begun. */
 void accepting_stop(struct accepting *accepting);
-/* Whoever makes us warn must not fill the log: true when it is time for another line, *ret_silent
- * tells how many were left out. */
-bool accepting_may_warn(struct accepting *accepting, unsigned *ret_silent);

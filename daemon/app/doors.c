@@ -51,7 +51,7 @@ static bool may_enter(struct door *door, const struct passage_peer *peer)
     unsigned n_silent;
 
     if (door->doors->refusing) {
-        if (accepting_may_warn(&door->accepting, &n_silent))
+        if (seldom_now(&door->accepting.warnings, loop_clock_us(), &n_silent))
             log_notice("%s: program of uid %d pid %d turned away: the broker is being drained (%u "
                        "more since the last such line)",
                        route->name, (int)peer->uid, (int)peer->pid, n_silent);
@@ -61,7 +61,7 @@ static bool may_enter(struct door *door, const struct passage_peer *peer)
         atomic_load_explicit(&stats.socks_connections, memory_order_relaxed) < route->max_clients)
         return true;
     stats_count(socks_refused);
-    if (accepting_may_warn(&door->accepting, &n_silent))
+    if (seldom_now(&door->accepting.warnings, loop_clock_us(), &n_silent))
         log_warning("socks: program of uid %d pid %d turned away: socks.clients is %lld (%u more "
                     "since the last warning)",
                     (int)peer->uid, (int)peer->pid, (long long)route->max_clients, n_silent);

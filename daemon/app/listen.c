@@ -114,7 +114,7 @@ static void refuse(struct listener *listener, const struct ucred *peer)
         {TAG_UID, uid}, {TAG_PID, pid}, {TAG_LIMIT, "listen.clients"}};
     unsigned n_silent;
 
-    if (!accepting_may_warn(&listener->accepting, &n_silent))
+    if (!seldom_now(&listener->accepting.warnings, loop_clock_us(), &n_silent))
         return;
     snprintf(uid, sizeof(uid), "%u", (unsigned)peer->uid);
     snprintf(pid, sizeof(pid), "%d", (int)peer->pid);

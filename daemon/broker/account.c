@@ -243,11 +243,6 @@ void account_refused(struct account *account)
     atomic_fetch_add_explicit(&account->n_refused, 1, memory_order_relaxed);
 }
 
-bool account_may_warn(struct account *account, int64_t now_us, unsigned *ret_silent)
-{
-    return seldom_now(&account->warnings, now_us, ret_silent);
-}
-
 static void copy_facts(struct account *account, struct account_facts *ret_facts)
 {
     *ret_facts = (struct account_facts){

@@ -72,9 +72,9 @@ struct account {
     _Atomic int64_t drawn[ACCOUNT_N_METERS];
     _Atomic int64_t n_connects, n_refused; /* so far */
     struct lookup_payer lookups;
-    struct seldom warnings;
-    size_t n_shares;    /* at most; constant */
-    struct list shares; /* under the lock of accounts */
+    struct seldom warnings; /* that something was refused */
+    size_t n_shares;        /* at most; constant */
+    struct list shares;     /* under the lock of accounts */
 };
 
 struct account_charge {
@@ -133,5 +133,3 @@ NODISCARD bool account_pace(struct account *account, enum account_rate rate,
 
 /* Something was refused for one of his limits. */
 void account_refused(struct account *account);
-/* May that be told in the log now? *ret_silent: how many have not been since the last that was. */
-bool account_may_warn(struct account *account, int64_t now_us, unsigned *ret_silent);

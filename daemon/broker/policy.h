@@ -23,6 +23,7 @@
 
 #include "net/address_scope.h"
 #include "proto/methods.h"
+#include "util/seldom.h"
 
 enum policy_preset { POLICY_OPEN, POLICY_INTERNET, POLICY_INTRANET };
 const char *policy_preset_name(enum policy_preset preset);
@@ -80,8 +81,7 @@ struct policy_rule {
     size_t n_identities;
     /* how often it has decided, and what the log was told of that (rpc/police.c) */
     _Atomic uint64_t hits;
-    _Atomic int64_t told_us;
-    _Atomic uint64_t n_untold;
+    struct seldom tellings;
 };
 
 struct policy {
@@ -94,8 +94,7 @@ struct policy {
     int (*own)(const struct address *address);
     /* of the preset, as of a rule */
     _Atomic uint64_t preset_hits;
-    _Atomic int64_t preset_told_us;
-    _Atomic uint64_t n_preset_untold;
+    struct seldom preset_tellings;
 };
 
 /* Is a rule without methods about it? */

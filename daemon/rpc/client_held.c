@@ -4,9 +4,8 @@
 #include "rpc/request.h"
 #include "util/log.h"
 
-enum {
-    FDS_WAITING_MAX = 64
-}; /* descriptors that wait to be sent; more requests are not read then */
+/* Descriptors that wait to be sent; with more of them no requests are read. */
+enum { FDS_WAITING_MAX = 64 };
 
 void client_count_bytes(struct client *client, size_t n)
 {

@@ -7,8 +7,6 @@
 #include "rpc/request.h"
 #include "util/log.h"
 
-enum { TELL_US = 1000000 };
-
 /* ---- who asks ---- */
 
 static void begin(struct police *police, const struct policy *policy, enum method method)
@@ -90,37 +88,20 @@ static void describe(const struct police *police, const struct policy_answer *an
              answer->own ? " (of this host)" : "", question->secure ? " tls" : "");
 }
 
-/* One line a second for each rule at most; what was left out is counted. */
-static bool may_tell(_Atomic int64_t *told_us, _Atomic uint64_t *n_untold, uint64_t *ret_untold)
-{
-    int64_t now_us = loop_clock_us();
-    int64_t told = atomic_load_explicit(told_us, memory_order_relaxed);
-
-    if ((told && now_us - told < TELL_US) ||
-        !atomic_compare_exchange_strong_explicit(told_us, &told, now_us, memory_order_relaxed,
-                                                 memory_order_relaxed)) {
-        atomic_fetch_add_explicit(n_untold, 1, memory_order_relaxed);
-        return false;
-    }
-    *ret_untold = atomic_exchange_explicit(n_untold, 0, memory_order_relaxed);
-    return true;
-}
-
+/* For each rule by itself. */
 static void tell(const struct police *police, const struct policy_answer *answer)
 {
     struct policy *policy = (struct policy *)police->policy; /* for its counters */
     struct policy_rule *rule = answer->rule;
     char text[512], more[64] = "";
-    uint64_t n_untold;
+    unsigned n_untold;
 
     if (!log_enabled(LOG_NOTICE_) ||
-        !may_tell(rule ? &rule->told_us : &policy->preset_told_us,
-                  rule ? &rule->n_untold : &policy->n_preset_untold, &n_untold))
+        !seldom_now(rule ? &rule->tellings : &policy->preset_tellings, loop_clock_us(), &n_untold))
         return;
     describe(police, answer, text, sizeof(text));
     if (n_untold)
-        snprintf(more, sizeof(more), " (and %llu more since the last such line)",
-                 (unsigned long long)n_untold);
+        snprintf(more, sizeof(more), " (and %u more since the last such line)", n_untold);
     if (rule)
         log_notice("policy: rule %s (%s:%zu) %s %s%s", rule->name, policy->file, rule->line,
                    answer->verdict == POLICY_DENY ? "denies" : "reports", text, more);

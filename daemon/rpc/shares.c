@@ -62,7 +62,7 @@ void shares_turn_away(struct account_share *share, enum account_quota quota,
         return;
     }
     account_refused(share->account);
-    if (account_may_warn(share->account, loop_clock_us(), &n_silent))
+    if (seldom_now(&share->account->warnings, loop_clock_us(), &n_silent))
         log_warning(
             "%s of uid %d pid %d turned away: limits.%s_per_user is %lld (%u more since the "
             "last warning)",

@@ -10,8 +10,10 @@
  *
  * Threads:   the io thread only (asserted).
  * Ownership: a client in line is linked into its user's account_share, and that into the line of
- * the io thread. Errors:    none. Limits:    one request is never interrupted, but between the
- * members of a batch it is somebody else's turn.
+ * the io thread.
+ * Errors:    none.
+ * Limits:    one request is never interrupted; between members of a batch it may be somebody
+ * else's turn.
  */
 #include <stdint.h>
 

@@ -184,24 +184,6 @@ TEST(account, many_users_come_and_go)
     accounts_free(accounts);
 }
 
-TEST(account, warnings)
-{
-    struct accounts *accounts;
-    struct account *account;
-    unsigned n_silent;
-
-    CHECK_INT(accounts_new(&accounts, 2, 1), 0);
-    CHECK_INT(accounts_get(accounts, 1, 0, &account), 0);
-    CHECK(account_may_warn(account, 0, &n_silent));
-    CHECK_INT(n_silent, 0);
-    CHECK(!account_may_warn(account, 1, &n_silent));
-    CHECK(!account_may_warn(account, 999999, &n_silent));
-    CHECK(account_may_warn(account, 1000000, &n_silent));
-    CHECK_INT(n_silent, 2);
-    account_put(account);
-    accounts_free(accounts);
-}
-
 /* ---- shares ---- */
 
 static int64_t drawn(struct account_share *share, enum account_meter meter)
