@@ -116,22 +116,25 @@ static size_t write_through(struct tls_gather *gather, const char *data, size_t 
     return done;
 }
 
-static int gather_write(BIO *bio, const char *data, size_t n, size_t *ret_n)
+/* Not the newer kind, by BIO_meth_set_write_ex(): what it does not take is 0 for who asked, and
+ * SSL_shutdown(), which looks for -1, says then that close_notify is out. */
+static int gather_write(BIO *bio, const char *data, int n)
 {
     struct tls_gather *gather = BIO_get_data(bio);
+    size_t n_bytes = (size_t)n, taken = 0;
     int r = gather->collecting ? 0 : push(gather);
 
     BIO_clear_retry_flags(bio);
     errno = r < 0 ? -r : EAGAIN;
-    if (r < 0)
-        *ret_n = 0;
-    else if (gather->store)
-        *ret_n = append(gather, data, n) ? n : 0;
-    else
-        *ret_n = write_through(gather, data, n);
-    if (*ret_n == 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (r >= 0 && gather->store)
+        taken = append(gather, data, n_bytes) ? n_bytes : 0;
+    else if (r >= 0)
+        taken = write_through(gather, data, n_bytes);
+    if (taken > 0)
+        return (int)taken;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
         BIO_set_retry_write(bio);
-    return *ret_n > 0;
+    return -1;
 }
 
 static long gather_ctrl(BIO *bio, int command, long number, void *pointer)
@@ -162,7 +165,7 @@ static void make_method(void)
     BIO_METHOD *new = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "gather");
     if (!new)
         return;
-    if (BIO_meth_set_write_ex(new, gather_write) != 1 || BIO_meth_set_ctrl(new, gather_ctrl) != 1 ||
+    if (BIO_meth_set_write(new, gather_write) != 1 || BIO_meth_set_ctrl(new, gather_ctrl) != 1 ||
         BIO_meth_set_destroy(new, gather_destroy) != 1 || atexit(free_method) != 0) {
         BIO_meth_free(new);
         return;

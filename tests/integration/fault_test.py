@@ -17,6 +17,7 @@ from harness import ROOT, main
 
 # How many, and seconds at most.
 ALLOCATIONS, SHORTAGES, LIBRARY, CALLS, UNNOTICED, LIVES = (300, 7), (80, 3), (150, 4), (400, 7), (200, 3), (60, 5)
+IN_A_ROW = (150, 4)
 
 
 def methods():
@@ -130,6 +131,20 @@ class Faults(unittest.TestCase):
                 self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally))
         self.assertEqual({kind: n for kind, n in tally.told.items() if n}, {}, dict(tally.symbols))
         print(f"\n  {tally.figures()}")
+
+    def test_4_some_in_a_row(self):
+        """No room, and still none at the next attempts: every send at which a TLS stream may end, and a sample of the rest."""
+        if self.rig.daemon is None:
+            self.rig.start()
+        counted = faults.count_calls(self.rig, SCENARIOS, ("send", "recv", "read", "write", "sendmsg", "recvmsg"), ("own", "ssl"))
+        cases = [case for case in faults.all_cases(counted) if case.error in ("EAGAIN", "EINTR", "ENOBUFS", faults.SHORT)]
+        ends = [case for case in cases if case.scenario in ("tunnel_tls", "attach_tls") and (case.kind, case.error) == ("send", "EAGAIN")]
+        self.assertGreater(len(ends), 4)
+        tally = faults.Tally()
+        for case in [*ends, *faults.sample(cases, *IN_A_ROW)]:
+            with self.subTest(str(case)):
+                self.assertIsNone(faults.run_case(self.rig, SCENARIOS, case, tally, 3))
+        print(f"\n  seed {faults.SEED}: {tally.figures()}")
 
     def test_5_start_and_end(self):
         if self.rig.daemon:
