@@ -3,6 +3,7 @@
 
 The manager is a socket of ours (tests/support/notify.py); systemd_test.py has a real one.
 """
+import concurrent.futures
 import os
 import re
 import signal
@@ -17,6 +18,15 @@ from servers import Server, echo
 
 PAUSE = 2.0  # between two lines of status, at least
 WATCHDOG_MS = 1600
+
+
+def is_sign(message):
+    return message.get("WATCHDOG") == "1"
+
+
+def fed(manager, for_s):
+    """Signs of life in that time."""
+    return sum(map(is_sign, manager.read(for_s)))
 
 
 class NotifyTest(OwnDaemonTestCase):
@@ -139,44 +149,47 @@ class NotifyTest(OwnDaemonTestCase):
 
     # ---- watchdog
 
-    def fed(self, for_s):
-        return sum(1 for message in self.manager.read(for_s) if message.get("WATCHDOG") == "1")
+    def hold(self, name, manager, daemon, interval):
+        """Signs of life end while that thread of it does not run, and go on afterwards."""
+        # a thread has its name a moment after it has begun
+        tid = wait_until(lambda: threads(daemon.pid).get(name), what=f"a thread {name}")
+        manager.wait(is_sign, 2 * interval, "a sign of life")
+        log_before = len(daemon.log())
+        with held(tid):
+            manager.read(interval / 8)  # one may have been on its way
+            self.assertEqual(fed(manager, interval * 1.25), 0)
+            said = daemon.log()[log_before:]
+            triggers = [message for _, message in manager.told if message.get("WATCHDOG") == "trigger"]
+            if name == "main":  # it is who would tell; systemd notices by itself
+                self.assertEqual((said, triggers), ("", []))
+            else:
+                self.assertEqual(re.findall(r"the thread (\S+) has not answered", said), [name], said)
+                self.assertEqual(len(triggers), 1)
+        # a service manager would have ended it; this one lets it go on
+        self.assertGreater(fed(manager, interval * 1.25), 0)
 
     def test_signs_of_life_only_while_every_thread_lives(self):
         watchdog_ms = seconds(WATCHDOG_MS)
-        self.begin(watchdog_ms, config={"threads.io": "2", "threads.dial": "2"})
         names = ("io-0", "io-1", "dial-0", "dial-1", "resolver", "main")
-        # a thread has its name a moment after it has begun
-        tids = wait_until(lambda: set(names) <= set(found := threads(self.daemon.pid)) and found, what="all names")
-        interval = watchdog_ms / 1000
-        for name in names:
-            with self.subTest(name):
-                self.manager.wait(lambda message: message.get("WATCHDOG") == "1", 2 * interval, "a sign of life")
-                log_before = len(self.daemon.log())
-                with held(tids[name]):
-                    self.manager.read(interval / 8)  # one may have been on its way
-                    self.assertEqual(self.fed(interval * 1.25), 0)
-                    said = self.daemon.log()[log_before:]
-                    triggers = [message for _, message in self.manager.told if message.get("WATCHDOG") == "trigger"]
-                    if name == "main":  # it is who would tell; systemd notices by itself
-                        self.assertEqual((said, triggers), ("", []))
-                    else:
-                        self.assertEqual(re.findall(r"the thread (\S+) has not answered", said), [name], said)
-                        self.assertEqual(len(triggers), 1)
-                self.manager.told.clear()
-                # a service manager would have ended it; this one lets it go on
-                self.assertGreater(self.fed(interval * 1.25), 0)
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as side_by_side:
+            running = {}
+            for name in names:
+                self.begin(watchdog_ms, config={"threads.io": "2", "threads.dial": "2"})
+                running[name] = side_by_side.submit(self.hold, name, self.manager, self.daemon, watchdog_ms / 1000)
+            for name, future in running.items():
+                with self.subTest(name):
+                    future.result()
 
     def test_a_process_that_was_stopped_blames_nobody(self):
         watchdog_ms = seconds(WATCHDOG_MS)
         self.begin(watchdog_ms)
         interval = watchdog_ms / 1000
-        self.manager.wait(lambda message: message.get("WATCHDOG") == "1", 2 * interval, "a sign of life")
+        self.manager.wait(is_sign, 2 * interval, "a sign of life")
         os.kill(self.daemon.pid, signal.SIGSTOP)
         self.manager.read(0.1)
-        self.assertEqual(self.fed(2 * interval), 0)
+        self.assertEqual(fed(self.manager, 2 * interval), 0)
         os.kill(self.daemon.pid, signal.SIGCONT)
-        self.assertGreater(self.fed(2 * interval), 0)
+        self.assertGreater(fed(self.manager, 2 * interval), 0)
         self.assertNotIn("has not answered", self.daemon.log())
         self.assertFalse(any(message.get("WATCHDOG") == "trigger" for _, message in self.manager.told))
 
