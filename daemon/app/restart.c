@@ -293,6 +293,7 @@ static void on_returned(struct mail *mail)
 
     restart->n_sessions += keeping->n_sessions;
     restart->n_sockets += keeping->n_sockets;
+    restart->n_lost += keeping->n_lost;
     if (--restart->n_away > 0)
         return;
     free_keepings(restart);

@@ -353,7 +353,7 @@ int socket_return(struct session *session, struct kept_socket **moved)
     ASSERT_OWNER(session->room->loop);
     int r = table_reserve_number(table, kept->number, session->id);
     if (r)
-        return r > 0 ? -EMFILE : r;
+        return r;
     r = socket_new(&socket, session, kept->number, serves ? SOCKET_UNBOUND : SOCKET_CONNECTING,
                    &kept->owner, kept->hostname);
     if (r) {

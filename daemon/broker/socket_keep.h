@@ -38,5 +38,6 @@ void session_describe(const struct session *session, struct kept_session *ret_ke
  * closed. */
 NODISCARD int socket_leave(struct session *session, struct socket *socket,
                            struct kept_socket **ret_kept);
-/* It goes on in that session, which is the one it was of. On failure *kept is the caller's. */
+/* It goes on in that session, which is the one it was of. Returns 0, TABLE_E_FULL (limits.sockets
+ * is less than there were) or -errno; then *kept is the caller's. */
 NODISCARD int socket_return(struct session *session, struct kept_socket **kept);

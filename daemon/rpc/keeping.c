@@ -92,9 +92,12 @@ void keeping_post_leave(struct keeping *keeping)
 
 /* ---- in ---- */
 
-static void lose_socket(struct kept_socket *socket, int r)
+/* r: what socket_return() gave. */
+static void lose_socket(struct keeping *keeping, struct kept_socket *socket, int r)
 {
-    log_warning("socket %u did not outlive the restart: %s", socket->number, strerror(-r));
+    log_warning("socket %u did not outlive the restart: %s", socket->number,
+                r == TABLE_E_FULL ? "limits.sockets is lower than before" : strerror(-r));
+    keeping->n_lost += socket->kind != KEPT_LOST; /* that one is counted already */
     socket->item = keep_item_drop(socket->item);
     kept_socket_free(socket);
 }
@@ -114,7 +117,7 @@ static void come_in(struct keeping *keeping, struct kept_session *kept)
         bool lost = socket->kind == KEPT_LOST;
         int r_socket = r ? r : socket_return(session, &socket);
         if (r_socket)
-            lose_socket(socket, r_socket);
+            lose_socket(keeping, socket, r_socket);
         else if (!lost)
             keeping->n_sockets++;
     }

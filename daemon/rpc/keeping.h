@@ -16,6 +16,7 @@ struct keeping {
     struct io *io;
     struct kept kept;
     size_t n_sessions, n_sockets; /* that have come in */
+    size_t n_lost;                /* sockets that could not */
 };
 
 NODISCARD int keeping_new(struct keeping **ret_keeping, struct io *io, void (*done)(struct mail *));

@@ -440,6 +440,22 @@ class Refused(RestartCase):
                 self.assertEqual(servers.read_to_end(connection), b"")
                 self.lost(client, number, "has not kept it")
 
+    def test_fewer_are_allowed(self):
+        daemon = self.daemon_of()
+        client, token = self.open(daemon)
+        pairs = [self.connect(client) for _ in range(6)]
+        daemon.again("--set", "limits.sockets=4")
+        daemon.wait_log("1 durable sessions go on with 4 sockets; 2 are lost")
+        self.assertEqual(daemon.log().count("limits.sockets is lower than before"), 2)
+        client, rows = self.join(daemon, token)
+        self.assertEqual(len(rows), 4)
+        for number, connection in pairs:
+            if number in rows:
+                self.echo(client, number, connection)
+            else:
+                self.assertEqual(servers.read_to_end(connection), b"")
+                self.check_error(client.error("TCPReceive", [number]), -10038, "ENOTSOCK")
+
     def test_switched_off(self):
         daemon = self.daemon_of()
         client, token = self.open(daemon)
