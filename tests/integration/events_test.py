@@ -667,7 +667,7 @@ class Listening(Base):
             try:
                 while not stop.is_set():
                     client.call("TCPClose", [client.connect(server.port)])
-            except (Closed, RpcError):
+            except (Closed, OSError, RpcError):
                 pass  # it was stopped
         threads_of = [self.client(f"client {i}") for i in range(4)]
         threads = [threading.Thread(target=traffic, args=(client,), daemon=True) for client in threads_of]
