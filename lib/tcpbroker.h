@@ -770,7 +770,7 @@ struct tcpb_event {
     const char *event;
     /* when (RFC 3339, UTC, milliseconds) */
     const char *time;
-    /* connect, accept, tunnel, socks or listen */
+    /* connect, accept, tunnel, socks or listen; absent: another request that was denied */
     bool has_kind;
     const char *kind;
     /* the socket's number; absent: there is none */

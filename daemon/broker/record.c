@@ -253,14 +253,14 @@ void record_fail(const struct record_failure *failure)
     record.event = (struct proto_event){.event = NULL};
     record.message[0] = '\0';
     record.event.message = record.message;
-    SET(&record, kind, failure->kind);
+    if (failure->kind)
+        SET(&record, kind, failure->kind);
     if (session) {
         put_session(&record, session);
     } else {
         SET(&record, uid, uid_of(failure->uid));
         SET(&record, pid, (int64_t)failure->pid);
-        if (strcmp(failure->kind, "tunnel") == 0 || strcmp(failure->kind, "socks") == 0)
-            PUT(&record, door, failure->what);
+        PUT(&record, door, failure->what);
     }
     PUT(&record, trace, failure->trace);
     PUT(&record, hostname, failure->hostname);

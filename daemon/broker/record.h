@@ -59,14 +59,14 @@ void record_ends(struct socket *socket, enum record_end why);
  * Its stream, or what is left of that, must be there still. events: of the calling thread. */
 void record_close(struct socket *socket, struct events *events);
 
-/* One that could not be made, or was not allowed. */
+/* One that could not be made, or something that was not allowed. */
 struct record_failure {
     struct events *events;
-    const struct session *session; /* NULL: it had none yet; then uid and pid tell who */
+    const struct session *session; /* NULL: a program at a door, that had none yet */
     uid_t uid;                     /* (uid_t)-1: unknown */
     pid_t pid;
-    const char *what;                    /* "connect", "accept", or the door's name */
-    const char *kind;                    /* as in the event */
+    const char *what;                    /* "connect", "accept", the door's name, the method's */
+    const char *kind;                    /* as in the event; NULL: no connection */
     const char *trace, *hostname, *port; /* NULL: none */
     enum error_stage stage;              /* STAGE_POLICY: denied */
     int64_t code;                        /* 0: none was answered */

@@ -72,7 +72,7 @@ static void fail_connect(struct request *request, const struct fault *fault)
     count_failure(request, fault);
     if (request->socket && request->socket->state != SOCKET_CONNECTING)
         record_ends(request->socket, RECORD_END_FAILED); /* it was told that it is open */
-    else
+    else if (fault->stage != STAGE_POLICY)               /* request_fail() reports that */
         report_failure(request, fault);
     release(request, NULL);
     end_job(request);

@@ -2,16 +2,32 @@
 
 #include "broker/stats.h"
 
+/* Of the connection that it is about; NULL: another request. */
+static const char *kind_of(enum method method)
+{
+    switch (method) {
+    case METHOD_TCP_CONNECT:
+        return "connect";
+    case METHOD_TCP_ACCEPT:
+        return "accept";
+    case METHOD_TCP_BIND:
+    case METHOD_TCP_LISTEN:
+        return "listen";
+    default:
+        return NULL;
+    }
+}
+
 static void report(const struct request *request, const struct fault *fault)
 {
     bool connects = request->call->method == METHOD_TCP_CONNECT;
     const struct proto_tcp_connect_params *params = connects ? &request->params.tcp_connect : NULL;
-    const char *kind = connects ? "connect" : "accept";
+    const char *kind = kind_of(request->call->method);
 
     record_fail(&(struct record_failure){
         .events = request->client->io->room.events,
         .session = request_session(request),
-        .what = kind,
+        .what = kind ? kind : request_name(request),
         .kind = kind,
         .trace = connects && params->has_trace ? params->trace : NULL,
         .hostname = connects ? params->hostname : NULL,

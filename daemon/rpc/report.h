@@ -8,7 +8,7 @@
 
 /* The TCPConnect or TCPAccept gives no connection. fault: NULL, nobody waits for one any more. */
 void report_failure(const struct request *request, const struct fault *fault);
-/* The same when it is for a rule that it does not give one; else nothing. */
+/* Any request that is refused: told when a rule does not allow it; else nothing. */
 void report_denied(const struct request *request, const struct fault *fault);
 /* A TCPConnect has failed with that. */
 void report_count(const struct fault *fault);

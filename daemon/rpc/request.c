@@ -124,6 +124,7 @@ void request_answer_raw(struct request *request, void (*write)(struct writer *wr
 void request_fail(struct request *request, const struct fault *fault)
 {
     ASSERT_OWNER(request->client->io->loop);
+    report_denied(request, fault);
     write_fault(request->client, request->batch, &request->call->id, fault);
     finish(request, fault->error);
 }

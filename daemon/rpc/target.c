@@ -65,7 +65,6 @@ static bool prepare_tls(struct request *request, const struct target *target, st
         return false;
     if (target_identity(request, target->port, dial, &fault))
         return true;
-    report_denied(request, &fault);
     request_fail(request, &fault);
     return false;
 }

@@ -281,6 +281,46 @@ class Ends(Base):
                                            rf'\[{expected[0]["symbol"]}\] stage {expected[0]["stage"]} ms \d+ client "tester"')
         self.assertEqual(self.log_lines(r"socket \d+ closed"), [])
 
+    def test_of_what_is_denied(self):
+        chain, key = certificates().pem("mutual")
+        sets = {'rule "out".verdict': "deny", 'rule "out".ports': "5-6", 'rule "in".verdict': "deny",
+                'rule "in".methods': "TCPListen TCPPing", 'identity "own".certificate': chain, 'identity "own".key': key,
+                'identity "own".users': 4711}
+        self.start(*(word for name, value in sets.items() for word in ("--set", f"{name}={value}")))
+        server = self.use(servers.Server())
+        numbers = {}
+
+        def asks(method, **kw):
+            return lambda client: client.error(method, {"port": server.port, "hostname": "localhost", **kw}
+                                               if method == "TCPConnect" else kw)
+
+        def listens(client):
+            numbers["listen"] = client.call("TCPSocket")["socket"]
+            client.call("TCPBind", [numbers["listen"], 0])
+            client.error("TCPListen", [numbers["listen"]])
+
+        def starts_tls(client):
+            client.error("TCPStartTLS", socket=client.connect(server.port), identity="own", server_name="localhost")
+
+        def denied(kind, **more):
+            return {"event": "deny", "kind": kind, "symbol": "EACCES", "code": -10013, "stage": "policy", "socket": None, **more}
+
+        opened = {"event": "open", "kind": "connect"}
+        for name, act, what, expected in [
+                ("by name", asks("TCPConnect", port=5, trace="x"), "connect", [denied("connect", hostname="localhost", port="5", trace="x")]),
+                ("by address", asks("TCPConnect", hostname="127.0.0.1", port=6), "connect", [denied("connect", port="6")]),
+                ("identity", asks("TCPConnect", secure=True, identity="own"), "connect", [denied("connect")]),
+                ("listening", listens, "listen", [denied("listen")]),
+                ("another method", asks("TCPPing", hostname="127.0.0.1"), "TCPPing", [denied(None)]),
+                ("StartTLS", starts_tls, "TCPStartTLS", [opened, denied(None)]),
+        ]:
+            with self.subTest(name):
+                before = len(self.log_lines(" denied: "))
+                self.run_case(act, expected)
+                lines = self.log_lines(" denied: ")[before:]
+                self.assertEqual(len(lines), 1, lines)
+                self.assertRegex(lines[0], rf" {what} denied: session \d+ uid {os.getuid()} pid {os.getpid()}: .* \[EACCES\] stage policy ms ")
+
     def test_tls(self):
         self.start()
         server = self.use(servers.Server(tls=servers.tls13()))
