@@ -660,8 +660,16 @@ struct tcpb_limits {
     int64_t sockets;
     /* sockets per session */
     int64_t sockets_per_session;
+    /* durable sessions of the whole daemon */
+    int64_t durable_sessions;
+    /* bytes read ahead per socket */
+    int64_t receive_buffer;
+    /* names of the whole daemon that may wait to be looked up */
+    int64_t lookups;
     /* connections to the broker per user */
     int64_t clients_per_user;
+    /* connections to tunnels and SOCKS per user */
+    int64_t passages_per_user;
     /* sockets per user */
     int64_t sockets_per_user;
     /* requests in flight per user */
@@ -676,8 +684,12 @@ struct tcpb_limits {
     int64_t tokens_per_user;
     /* TCPConnect per user and second; 0: any number */
     int64_t connects_per_second;
+    /* TCPConnect at once per user, after none */
+    int64_t connects_burst;
     /* TCPPing per user and second; 0: any number */
     int64_t pings_per_second;
+    /* TCPPing at once per user, after none */
+    int64_t pings_burst;
 };
 
 struct tcpb_attempt {

@@ -49,7 +49,11 @@ void method_broker_hello(struct request *request)
                    .held_bytes = (int64_t)settings->held_bytes,
                    .sockets = settings->sockets,
                    .sockets_per_session = settings->sockets_per_session,
+                   .durable_sessions = settings->durable_sessions,
+                   .receive_buffer = (int64_t)settings->receive_buffer,
+                   .lookups = (int64_t)settings->lookups,
                    .clients_per_user = user->quotas[ACCOUNT_CLIENTS],
+                   .passages_per_user = user->quotas[ACCOUNT_PASSAGES],
                    .sockets_per_user = user->quotas[ACCOUNT_SOCKETS],
                    .requests_per_user = user->meters[ACCOUNT_REQUESTS],
                    .held_bytes_per_user = user->meters[ACCOUNT_BYTES],
@@ -57,7 +61,9 @@ void method_broker_hello(struct request *request)
                    .pings_per_user = user->quotas[ACCOUNT_PINGS],
                    .tokens_per_user = user->quotas[ACCOUNT_TOKENS],
                    .connects_per_second = user->rates[ACCOUNT_CONNECTS].per_second,
-                   .pings_per_second = user->rates[ACCOUNT_PINGING].per_second},
+                   .connects_burst = user->rates[ACCOUNT_CONNECTS].burst,
+                   .pings_per_second = user->rates[ACCOUNT_PINGING].per_second,
+                   .pings_burst = user->rates[ACCOUNT_PINGING].burst},
         .methods = {.items = methods, .n_items = n_methods},
     };
     request_answer(request, &result);

@@ -36,7 +36,8 @@ class Limits(OwnDaemonTestCase):
         options = {"line": 65536, "nesting": 10, "requests": 5, "unread_answers": 100000, "held_bytes": 200000,
                    "sockets": 50, "sockets_per_session": 40, "clients_per_user": 60, "sockets_per_user": 45,
                    "requests_per_user": 70, "held_bytes_per_user": 300000, "lookups_per_user": 80, "pings_per_user": 9,
-                   "tokens_per_user": 11, "connects_per_second": 90, "pings_per_second": 12}
+                   "tokens_per_user": 11, "connects_per_second": 90, "pings_per_second": 12, "durable_sessions": 13,
+                   "receive_buffer": 8192, "lookups": 14, "passages_per_user": 15, "connects_burst": 91, "pings_burst": 16}
         client = self.start(*(f"limits.{name}={value}" for name, value in options.items()))
         self.assertEqual(client.call("Broker.Hello")["limits"], options)
 
