@@ -792,8 +792,9 @@ class Command(Base):
                                 stderr=subprocess.PIPE, text=True, **kw)
 
     def listening(self, n):
-        """n commands have subscribed: each has been answered one request."""
-        wait_until(lambda: self.client().call("Broker.Stats")["clients"] >= n + 1, what="the commands")
+        """n commands have subscribed."""
+        client = self.client()
+        wait_until(lambda: client.call("Broker.Stats")["event_listeners"] >= n, what="the commands")
 
     def test_lines_and_objects(self):
         self.start()

@@ -491,6 +491,8 @@ class Death(RestartCase):
             self.echo(client, number, connection, thread=3)
             accepted = client.call("TCPAccept", [serving])["socket"]
             self.assertGreater(accepted, number)
+            # the last moments before a death may be missing
+            wait_until(lambda: f"s-{accepted}" in daemon.store.names(), what="the accepted one in the store")
         # once more, by the ledger of the one that has taken over, and in the end in good order
         daemon.killed()
         client, rows = self.join(daemon, token)
