@@ -300,9 +300,10 @@ static void on_returned(struct mail *mail)
     if (restart->keep.ledger)
         ledger_ready(restart->keep.ledger);
     if (restart->n_sessions > 0 || restart->died)
-        log_notice("%s: %zu durable sessions go on with %zu sockets; %zu are lost",
-                   restart->died ? "the daemon before ended without a word" : "restarted",
-                   restart->n_sessions, restart->n_sockets, restart->n_lost);
+        log_event(LOG_NOTICE_, EVENT_RESTORED, NULL, 0,
+                  "%s: %zu durable sessions go on with %zu sockets; %zu are lost",
+                  restart->died ? "the daemon before ended without a word" : "restarted",
+                  restart->n_sessions, restart->n_sockets, restart->n_lost);
 }
 
 int restart_begin(struct restart *restart)

@@ -72,7 +72,8 @@ struct account {
     _Atomic int64_t drawn[ACCOUNT_N_METERS];
     _Atomic int64_t n_connects, n_refused; /* so far */
     struct lookup_payer lookups;
-    struct seldom warnings; /* that something was refused */
+    struct seldom warnings; /* that something was refused by a limit */
+    struct seldom denials;  /* that something is not permitted */
     size_t n_shares;        /* at most; constant */
     struct list shares;     /* under the lock of accounts */
 };

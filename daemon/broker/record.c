@@ -248,7 +248,9 @@ void record_fail(const struct record_failure *failure)
     const struct session *session = failure->session;
     struct record record;
 
-    if (!logs(true) && !events_wanted(failure->events))
+    bool has_line = logs(true) && !failure->no_line;
+
+    if (!has_line && !events_wanted(failure->events))
         return;
     record.event = (struct proto_event){.event = NULL};
     record.message[0] = '\0';
@@ -272,8 +274,8 @@ void record_fail(const struct record_failure *failure)
         SET(&record, code, failure->code);
     PUT(&record, message, failure->message);
     SET(&record, duration_ms, failure->took_us / 1000);
-    if (logs(true))
-        record_log_fail(&record.event, failure->what);
+    if (has_line)
+        record_log_fail(&record.event, failure);
     events_post(failure->events, failure->stage == STAGE_POLICY ? EVENTS_DENY : EVENTS_FAIL,
                 session ? session->uid : failure->uid, &record.event);
 }

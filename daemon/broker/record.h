@@ -72,6 +72,10 @@ struct record_failure {
     int64_t code;                        /* 0: none was answered */
     const char *symbol, *message;
     int64_t took_us;
+    const char *rule_file; /* of the rule that has denied it; NULL: none has */
+    size_t rule_line;      /* 0: it has none */
+    bool no_line;          /* who may provoke any number of them must not fill the log */
+    unsigned n_silent;     /* how many have had no line since the last one */
 };
 void record_fail(const struct record_failure *failure);
 

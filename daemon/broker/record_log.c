@@ -7,7 +7,7 @@
 
 /* ---- the journal's fields ---- */
 
-enum { RECORD_FIELDS_MAX = 24, NUMBERS_MAX = 10 };
+enum { RECORD_FIELDS_MAX = 25, NUMBERS_MAX = 10 };
 
 struct fields {
     struct log_field items[RECORD_FIELDS_MAX];
@@ -125,18 +125,25 @@ void record_log_close(const struct proto_event *event)
               event->has_message ? event->message : "");
 }
 
-void record_log_fail(const struct proto_event *event, const char *what)
+void record_log_fail(const struct proto_event *event, const struct record_failure *failure)
 {
-    bool denied = strcmp(event->stage, error_stage_name(STAGE_POLICY)) == 0;
-    char client[96], trace[96];
+    bool denied = failure->stage == STAGE_POLICY;
+    char client[96], trace[96], rule[512], more[64] = "";
     struct fields fields;
 
     collect(event, &fields);
+    if (failure->rule_line)
+        snprintf(rule, sizeof(rule), "%s:%zu", failure->rule_file, failure->rule_line);
+    else
+        snprintf(rule, sizeof(rule), "%s", failure->rule_file ? failure->rule_file : "");
+    add(&fields, TAG_RULE, failure->rule_file != NULL, rule);
+    if (failure->n_silent)
+        snprintf(more, sizeof(more), " (%u more since the last such line)", failure->n_silent);
     log_event(LOG_INFO_, denied ? EVENT_POLICY_DENIED : EVENT_CONNECTION_FAILED, fields.items,
-              fields.n, "%s %s: session %lld uid %lld pid %lld: %s [%s] stage %s ms %lld%s%s", what,
-              denied ? "denied" : "failed", (long long)event->session, (long long)event->uid,
-              (long long)event->pid, event->message, event->symbol, event->stage,
-              (long long)event->duration_ms,
+              fields.n, "%s %s: session %lld uid %lld pid %lld: %s [%s] stage %s ms %lld%s%s%s",
+              failure->what, denied ? "denied" : "failed", (long long)event->session,
+              (long long)event->uid, (long long)event->pid, event->message, event->symbol,
+              event->stage, (long long)event->duration_ms,
               quoted(event->has_client, "client", event->client, client),
-              quoted(event->has_trace, "trace", event->trace, trace));
+              quoted(event->has_trace, "trace", event->trace, trace), more);
 }

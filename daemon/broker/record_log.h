@@ -5,9 +5,9 @@
  * Threads:   any.
  * Ownership: the event is borrowed.
  */
-#include "proto/methods.h"
+#include "broker/record.h"
 
 /* An event of class close. */
 void record_log_close(const struct proto_event *event);
-/* One of class fail or deny; what: with which the line begins. */
-void record_log_fail(const struct proto_event *event, const char *what);
+/* One of class fail or deny, made of that failure. */
+void record_log_fail(const struct proto_event *event, const struct record_failure *failure);

@@ -41,11 +41,14 @@ void admin_fault(struct fault *ret_fault, const struct client *client, const cha
 bool admin_refuses(const struct client *client, enum method method, struct fault *ret_fault)
 {
     const struct method_info *info = &method_infos[method];
+    unsigned n_silent;
 
     if (info->traits & METHOD_ADMIN && !client_is_admin(client)) {
-        log_notice("%s refused: uid %u pid %d session %llu is no administrator", info->name,
-                   (unsigned)client->uid, (int)client->pid,
-                   (unsigned long long)client->session->id);
+        if (seldom_now(&client->session->share->account->denials, loop_clock_us(), &n_silent))
+            log_notice("%s refused: uid %u pid %d session %llu is no administrator (%u more since "
+                       "the last such line)",
+                       info->name, (unsigned)client->uid, (int)client->pid,
+                       (unsigned long long)client->session->id, n_silent);
         admin_fault(ret_fault, client, info->name);
         return true;
     }

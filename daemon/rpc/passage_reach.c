@@ -100,8 +100,9 @@ void passage_send_last(struct passage *passage, const uint8_t *data, size_t n)
     (void)recv(passage->fd, room->scratch, room->n_scratch, MSG_DONTWAIT);
 }
 
-static void log_failed(const struct passage *passage, enum error_stage stage, int64_t code,
-                       const char *symbol, const char *message)
+/* fault: NULL, none was written. */
+static void log_failed(const struct passage *passage, enum error_stage stage,
+                       const struct fault *fault, const char *symbol, const char *message)
 {
     char port[8];
     bool known = passage->state != PASSAGE_ASKING;
@@ -122,7 +123,9 @@ static void log_failed(const struct passage *passage, enum error_stage stage, in
         .hostname = known ? passage->host : NULL,
         .port = known ? port : NULL,
         .stage = stage,
-        .code = code,
+        .code = fault ? error_infos[fault->error].code : 0,
+        .rule_file = fault ? fault->rule_file : NULL,
+        .rule_line = fault ? fault->rule_line : 0,
         .symbol = symbol,
         .message = message,
         .took_us = loop_clock_us() - passage->started_us,
@@ -131,8 +134,8 @@ static void log_failed(const struct passage *passage, enum error_stage stage, in
 
 void passage_log_failed(const struct passage *passage, const char *message, const char *symbol)
 {
-    log_failed(passage, passage->state == PASSAGE_ASKING ? STAGE_REQUEST : STAGE_CONNECT, 0, symbol,
-               message);
+    log_failed(passage, passage->state == PASSAGE_ASKING ? STAGE_REQUEST : STAGE_CONNECT, NULL,
+               symbol, message);
 }
 
 static enum meter_via via_of(const struct passage *passage)
@@ -150,8 +153,7 @@ void passage_fail(struct passage *passage, const struct fault *fault)
                  fault->error == WIRE_ETIMEDOUT);
     meter_limit(&passage->io->meter, fault->limit);
     fault_count_limit(fault, passage->share);
-    log_failed(passage, fault->stage, error_infos[fault->error].code,
-               error_infos[fault->error].symbol, fault->message);
+    log_failed(passage, fault->stage, fault, error_infos[fault->error].symbol, fault->message);
     if (passage->route->socks)
         passage_send_last(passage, answer, socks5_answer(reply_of(fault), NULL, answer));
     passage_end(passage, !passage->route->socks);

@@ -88,12 +88,36 @@ static void describe(const struct police *police, const struct policy_answer *an
              answer->own ? " (of this host)" : "", question->secure ? " tls" : "");
 }
 
+/* "/etc/tcpbroker/tcpbroker.conf:12" */
+static void where_text(const struct police *police, const struct policy_rule *rule, char *text,
+                       size_t n_text)
+{
+    if (rule->line)
+        snprintf(text, n_text, "%s:%zu", police->policy->file, rule->line);
+    else
+        snprintf(text, n_text, "--set");
+}
+
+/* What is denied has the line of its record (broker/record.h), with these fields. */
+static void tell_reported(const struct police *police, const struct policy_rule *rule,
+                          const char *where, const char *text, const char *more)
+{
+    char uid[24], pid[24];
+    const struct log_field fields[] = {
+        {TAG_RULE, where}, {TAG_REASON, text}, {TAG_UID, uid}, {TAG_PID, pid}};
+
+    snprintf(uid, sizeof(uid), "%lld", (long long)police->uid);
+    snprintf(pid, sizeof(pid), "%lld", (long long)police->pid);
+    log_event(LOG_NOTICE_, EVENT_POLICY_REPORTED, fields, sizeof(fields) / sizeof(fields[0]),
+              "policy: rule %s (%s) reports %s%s", rule->name, where, text, more);
+}
+
 /* For each rule by itself. */
 static void tell(const struct police *police, const struct policy_answer *answer)
 {
     struct policy *policy = (struct policy *)police->policy; /* for its counters */
     struct policy_rule *rule = answer->rule;
-    char text[512], more[64] = "";
+    char text[512], where[512], more[64] = "";
     unsigned n_untold;
 
     if (!log_enabled(LOG_NOTICE_) ||
@@ -103,8 +127,11 @@ static void tell(const struct police *police, const struct policy_answer *answer
     if (n_untold)
         snprintf(more, sizeof(more), " (and %u more since the last such line)", n_untold);
     if (rule)
-        log_notice("policy: rule %s (%s:%zu) %s %s%s", rule->name, policy->file, rule->line,
-                   answer->verdict == POLICY_DENY ? "denies" : "reports", text, more);
+        where_text(police, rule, where, sizeof(where));
+    if (rule && answer->verdict == POLICY_REPORT)
+        tell_reported(police, rule, where, text, more);
+    else if (rule)
+        log_notice("policy: rule %s (%s) denies %s%s", rule->name, where, text, more);
     else
         log_notice("policy: preset %s denies %s%s", policy_preset_name(policy->preset), text, more);
 }
@@ -150,10 +177,7 @@ static void fault_rule(const struct police *police, const struct policy_rule *ru
 {
     char where[512];
 
-    if (rule->line)
-        snprintf(where, sizeof(where), "%s:%zu", police->policy->file, rule->line);
-    else
-        snprintf(where, sizeof(where), "--set");
+    where_text(police, rule, where, sizeof(where));
     fault_set(
         ret_fault, WIRE_EACCES,
         "%s: the policy's rule \"%s\" (%s) denies %s; \"tcpbroker policy test\" shows what is "

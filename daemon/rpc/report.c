@@ -18,11 +18,15 @@ static const char *kind_of(enum method method)
     }
 }
 
-static void report(const struct request *request, const struct fault *fault)
+/* denials: of the user, when that many lines of the log are to be kept from him; else NULL. */
+static void report(const struct request *request, const struct fault *fault, struct seldom *denials)
 {
+    unsigned n_silent = 0;
     bool connects = request->call->method == METHOD_TCP_CONNECT;
     const struct proto_tcp_connect_params *params = connects ? &request->params.tcp_connect : NULL;
     const char *kind = kind_of(request->call->method);
+    int64_t now_us = loop_clock_us();
+    bool no_line = denials && !seldom_now(denials, now_us, &n_silent);
 
     record_fail(&(struct record_failure){
         .events = request->client->io->room.events,
@@ -36,7 +40,11 @@ static void report(const struct request *request, const struct fault *fault)
         .code = error_infos[fault->error].code,
         .symbol = error_infos[fault->error].symbol,
         .message = fault->message,
-        .took_us = loop_clock_us() - request->started_us,
+        .took_us = now_us - request->started_us,
+        .rule_file = fault->rule_file,
+        .rule_line = fault->rule_line,
+        .no_line = no_line,
+        .n_silent = n_silent,
     });
 }
 
@@ -46,13 +54,18 @@ void report_failure(const struct request *request, const struct fault *fault)
 
     if (!fault)
         fault_set(&gone, WIRE_EINTR, "%s: the client has gone meanwhile", request_name(request));
-    report(request, fault ? fault : &gone);
+    report(request, fault ? fault : &gone, NULL);
 }
 
 void report_denied(const struct request *request, const struct fault *fault)
 {
+    /* connects are paced by limits.connects_per_second: each has its line; others come as fast as
+     * they can be written */
     if (fault->stage == STAGE_POLICY)
-        report(request, fault);
+        report(request, fault,
+               request->call->method == METHOD_TCP_CONNECT
+                   ? NULL
+                   : &request_session(request)->share->account->denials);
 }
 
 void report_limit(const struct client *client, const struct fault *fault)

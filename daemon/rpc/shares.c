@@ -62,10 +62,16 @@ void shares_turn_away(struct account_share *share, enum account_quota quota,
         return;
     }
     account_refused(share->account);
-    if (seldom_now(&share->account->warnings, loop_clock_us(), &n_silent))
-        log_warning(
-            "%s of uid %d pid %d turned away: limits.%s_per_user is %lld (%u more since the "
-            "last warning)",
-            what, (int)uid, (int)pid, quota == ACCOUNT_CLIENTS ? "clients" : "passages",
-            (long long)limits->quotas[quota], n_silent);
+    if (!seldom_now(&share->account->warnings, loop_clock_us(), &n_silent))
+        return;
+    char uid_text[24], pid_text[24];
+    const char *limit =
+        quota == ACCOUNT_CLIENTS ? "limits.clients_per_user" : "limits.passages_per_user";
+    const struct log_field fields[] = {
+        {TAG_UID, uid_text}, {TAG_PID, pid_text}, {TAG_LIMIT, limit}};
+    snprintf(uid_text, sizeof(uid_text), "%d", (int)uid);
+    snprintf(pid_text, sizeof(pid_text), "%d", (int)pid);
+    log_event(LOG_WARNING_, EVENT_LIMIT_REACHED, fields, 3,
+              "%s of uid %s pid %s turned away: %s is %lld (%u more since the last warning)", what,
+              uid_text, pid_text, limit, (long long)limits->quotas[quota], n_silent);
 }

@@ -71,6 +71,13 @@ class CatalogTest(unittest.TestCase):
         for entry in re.split(r"^-- ", text, flags=re.M)[1:]:
             self.assertRegex(entry, r"^\w+\nSubject: [A-Z].*[^.]\nDefined-By: tcpbroker\nDocumentation: man:\S+\n\n\S")
 
+    def test_nothing_is_promised_only(self):
+        """Whatever the table has, the daemon writes."""
+        text = "".join(path.read_text(encoding="utf-8") for path in (TREE / "daemon").rglob("*.c") if path.name != "messages.c")
+        unused = [f"{kind}_{name}" for kind, table in (("EVENT", events()), ("TAG", tags())) for name, *_ in table
+                  if not re.search(rf"\b{kind}_{name}\b", text)]
+        self.assertEqual(unused, [])
+
     def test_journalctl_understands_it(self):
         if not shutil.which("journalctl"):
             self.skipTest("no journalctl (package systemd)")

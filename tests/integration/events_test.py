@@ -318,8 +318,29 @@ class Ends(Base):
                 before = len(self.log_lines(" denied: "))
                 self.run_case(act, expected)
                 lines = self.log_lines(" denied: ")[before:]
+                if what in ("TCPPing", "TCPStartTLS"):  # what is no connect has one line in a second
+                    self.assertEqual(lines, [])
+                    continue
                 self.assertEqual(len(lines), 1, lines)
                 self.assertRegex(lines[0], rf" {what} denied: session \d+ uid {os.getuid()} pid {os.getpid()}: .* \[EACCES\] stage policy ms ")
+
+    def test_a_flood_of_what_is_denied(self):
+        """Each is an event; the log has a line a second, which counts the others."""
+        self.start("--set", 'rule "p".verdict=deny', "--set", 'rule "p".methods=TCPPing TCPListen')
+        n = 400
+        with Watcher(self.daemon) as watcher:
+            client = self.client()
+            began = time.monotonic()
+            for id in [client.send("TCPPing", hostname="127.0.0.1") for _ in range(n)]:
+                client.answer(id)
+            while sum(event["event"] == "deny" for event in watcher.events) < n:
+                watcher.read()
+        self.assertLessEqual(len(self.log_lines(" TCPPing denied: ")), 2 + int(time.monotonic() - began))
+
+        def told():
+            client.error("TCPPing", hostname="127.0.0.1")
+            return self.log_lines(r" TCPPing denied: .* \(\d+ more since the last such line\)")
+        wait_until(told, what="a line that counts", step=0.2)
 
     def test_tls(self):
         self.start()

@@ -398,6 +398,18 @@ class SystemdTest(unittest.TestCase):
         self.assertIn("It is number 2. New connections use it", explained)
         with connect() as control:
             self.assertEqual(call(control, "Broker.Stats")["log_lost"], 0)
+        settings = pathlib.Path("/etc/tcpbroker/tcpbroker.conf")
+        settings.write_text('[rule "d"]\nverdict = deny\nports = 5\n[rule "r"]\nverdict = report\nports = 6\n', encoding="ascii")
+        systemctl("reload", "tcpbroker.service")
+        with connect() as control:
+            for port in (5, 6):
+                self.assertRaises(AssertionError, call, control, "TCPConnect", "127.0.0.1", port)
+        wait_for("what a rule denied and what one reported", lambda: entries("POLICY_DENIED") and entries("POLICY_REPORTED"))
+        for event, line in (("POLICY_DENIED", 1), ("POLICY_REPORTED", 4)):
+            (entry,) = entries(event)
+            self.assertEqual((entry["TCPBROKER_RULE"], entry["TCPBROKER_UID"], entry["TCPBROKER_PID"]),
+                             (f"{settings}:{line}", str(os.getuid()), str(os.getpid())), entry)
+            self.assertIn("127.0.0.1", entry["TCPBROKER_REASON"])
         # every line of the daemon came by the journal's own protocol
         lines = [json.loads(line) for line in subprocess.run(
             ["journalctl", "--no-pager", "-o", "json", "-u", "tcpbroker.service", f"_PID={pid}"], capture_output=True,
