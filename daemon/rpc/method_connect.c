@@ -354,6 +354,9 @@ void method_tcp_connect(struct request *request)
         request_fail(request, &fault);
         return;
     }
+    /* before anything is judged: what is denied has a line in the log */
+    if (!pace_request(request, ACCOUNT_CONNECTS))
+        return;
     target_read(params, &target);
     struct dial *dial = calloc(1, sizeof(*dial));
     if (!dial) {
@@ -364,9 +367,7 @@ void method_tcp_connect(struct request *request)
         dial_free(dial);
         return;
     }
-    if ((police_concerns(snapshot->policy, METHOD_TCP_CONNECT) &&
-         !pass_by_name(request, &target)) ||
-        !pace_request(request, ACCOUNT_CONNECTS)) {
+    if (police_concerns(snapshot->policy, METHOD_TCP_CONNECT) && !pass_by_name(request, &target)) {
         dial_free(dial);
         return;
     }

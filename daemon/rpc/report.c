@@ -59,8 +59,8 @@ void report_failure(const struct request *request, const struct fault *fault)
 
 void report_denied(const struct request *request, const struct fault *fault)
 {
-    /* connects are paced by limits.connects_per_second: each has its line; others come as fast as
-     * they can be written */
+    /* connects are paced before they are judged: each has its line; others come as fast as they
+     * can be written */
     if (fault->stage == STAGE_POLICY)
         report(request, fault,
                request->call->method == METHOD_TCP_CONNECT

@@ -342,6 +342,24 @@ class Ends(Base):
             return self.log_lines(r" TCPPing denied: .* \(\d+ more since the last such line\)")
         wait_until(told, what="a line that counts", step=0.2)
 
+    def test_a_flood_of_connects_that_are_denied(self):
+        """By name, by address or for an identity: each has its line, as they are paced."""
+        chain, key = certificates().pem("mutual")
+        sets = {'rule "d".verdict': "deny", 'rule "d".ports': 5, 'identity "own".certificate': chain, 'identity "own".key': key,
+                'identity "own".users': 4711}
+        self.start(*(word for name, value in sets.items() for word in ("--set", f"{name}={value}")),
+                   limits__connects_per_second=1, limits__connects_burst=6)
+        client = self.client()
+        for how in ({"hostname": "localhost", "port": 5}, {"hostname": "127.0.0.1", "port": 5},
+                    {"hostname": "localhost", "port": 6, "secure": True, "identity": "own"}):
+            with self.subTest(how):
+                symbols = [client.error("TCPConnect", **how).data["symbol"] for _ in range(2)]
+                self.assertEqual(symbols, ["EACCES"] * 2)
+        began = time.monotonic()
+        symbols = [client.error("TCPConnect", hostname="localhost", port=5).data["symbol"] for _ in range(200)]
+        self.assertLessEqual(symbols.count("EACCES"), 2 + int(time.monotonic() - began))
+        self.assertEqual(len(self.log_lines(" denied: ")), 6 + symbols.count("EACCES"))
+
     def test_tls(self):
         self.start()
         server = self.use(servers.Server(tls=servers.tls13()))
